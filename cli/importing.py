@@ -1,0 +1,107 @@
+"""Commands that bring data into the lake: import, import-dataset."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.shop import JsonOption, Shop, finish, open_shop, say, working
+from features.sources.complete_journey import import_complete_journey
+from features.sources.files import import_file
+from regulars.intake import Report
+from regulars.tables import TABLES, Table
+
+Allow = Annotated[bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")]
+DATASETS = ("complete-journey",)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to ``app``."""
+    app.command("import")(import_table)
+    app.command("import-dataset")(import_dataset)
+
+
+def import_table(
+    table: Annotated[str, typer.Argument(help=f"One of: {', '.join(TABLES)}.")],
+    file: Annotated[Path, typer.Argument(help="A csv or parquet file.")],
+    map_: Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")] = None,
+    allow_rejects: Allow = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import the rows of a file into one table of the lake; importing twice is importing once."""
+    shop = open_shop()
+    with working(f"importing {file.name}"):
+        report = import_file(
+            shop.lake,
+            _table(table),
+            file,
+            mapping=_mapping(map_ or []),
+            timezone=shop.settings.timezone,
+            refused_folder=refused_folder(shop),
+            allow_rejects=allow_rejects,
+        )
+    show_reports([report], as_json=as_json)
+
+
+def import_dataset(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
+    allow_rejects: Allow = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Import a known data set with all its tables."""
+    if name not in DATASETS:
+        raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}")
+    shop = open_shop()
+    with working(f"importing {name}"):
+        reports = import_complete_journey(
+            shop.lake, refused_folder=refused_folder(shop), allow_rejects=allow_rejects
+        )
+    show_reports(reports, as_json=as_json)
+
+
+def refused_folder(shop: Shop) -> Path:
+    """Where refused rows are written."""
+    return shop.settings.home / "refused"
+
+
+def show_reports(reports: Sequence[Report], *, as_json: bool) -> None:
+    """Say what became of the rows of each table, and why any were refused."""
+    for report in reports:
+        say(f"{report.table}: {report.added:,} rows added of {report.read:,}{_repeated(report)}", as_json=as_json)
+        for rule, count in report.refused.items():
+            say(f"  {count:,} refused, {rule}; see {report.refused_file}", as_json=as_json)
+        if report.ignored_columns:
+            say(f"  columns left out: {', '.join(report.ignored_columns)}", as_json=as_json)
+    finish({"tables": [_as_dict(report) for report in reports]}, as_json=as_json)
+
+
+def _repeated(report: Report) -> str:
+    return f", {report.identical:,} known already" if report.identical else ""
+
+
+def _as_dict(report: Report) -> dict[str, object]:
+    return {
+        "table": report.table,
+        "read": report.read,
+        "added": report.added,
+        "identical": report.identical,
+        "refused": report.refused,
+        "refused_file": report.refused_file,
+    }
+
+
+def _table(name: str) -> Table:
+    if name not in TABLES:
+        raise typer.BadParameter(f"expected one of {', '.join(TABLES)}, got {name!r}")
+    return TABLES[name]
+
+
+def _mapping(pairs: Sequence[str]) -> dict[str, str]:
+    mapping = {}
+    for pair in pairs:
+        field, equals, column = pair.partition("=")
+        if not (field and equals and column):
+            raise typer.BadParameter(f"--map expects FIELD=COLUMN, got {pair!r}")
+        mapping[field] = column
+    return mapping

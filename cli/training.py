@@ -1,0 +1,141 @@
+"""Commands that make features and models: features, train."""
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from cli.shop import AsOf, JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working, write_frame
+from features.build import customer_features
+from features.labels import churn_labels
+from regulars.errors import DataError
+from training.churn import train_churn
+from training.offers import train_offers
+from training.recommender import train_recommender
+from training.results import Trained
+from training.tracking import MODELS, Tracking, Version
+
+OUTCOMES = ("visited", "redeemed", "converted", "revenue", "retained")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to ``app``."""
+    app.command("features")(write_features)
+    app.command("train")(train)
+
+
+def write_features(
+    as_of: Annotated[list[str], typer.Option("--as-of", help="A moment; repeatable.")],
+    out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")],
+    labels: Annotated[str | None, typer.Option(help="Add labels: churn.")] = None,
+    horizon: Annotated[int, typer.Option(min=1, help="Days that a label looks ahead.")] = 28,
+    lookback: Annotated[int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")] = 365,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one row per customer and moment."""
+    if labels not in (None, "churn"):
+        raise typer.BadParameter(f"--labels expects churn, got {labels!r}")
+    shop = open_shop()
+    tables = shop.tables()
+    parts = []
+    for text in as_of:
+        at = read_moment(text, shop.settings)
+        with working(f"features as of {at.isoformat()}"):
+            rows = customer_features(tables, as_of=at).execute()
+            if labels:
+                known = churn_labels(tables, as_of=at, horizon_days=horizon, lookback_days=lookback).execute()
+                rows = rows.merge(known, on="customer_id")
+        parts.append(rows.sort_values("customer_id").assign(as_of=pd.Timestamp(at)))
+    table = pd.concat(parts, ignore_index=True)
+    write_frame(table, out)
+    say(f"{len(table):,} rows, {table.shape[1]} columns written to {out}", as_json=as_json)
+    finish({"rows": len(table), "columns": list(table.columns), "out": out}, as_json=as_json)
+
+
+def train(
+    model: Annotated[str, typer.Argument(help=f"One of: {', '.join(MODELS)}.")],
+    as_of: AsOf,
+    horizon: Annotated[int | None, typer.Option(min=1, help="Days that the model looks ahead.")] = None,
+    lookback: Annotated[int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")] = None,
+    seed: Annotated[int, typer.Option(help="Same data, settings and seed: same model.")] = 0,
+    params: Annotated[Path | None, typer.Option(help="A JSON file of model settings.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    outcome: Annotated[str | None, typer.Option(help=f"For offers: {', '.join(OUTCOMES)}.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a model, measure it beside its baselines and register it: champion if there is none, else challenger."""
+    if model not in MODELS:
+        raise typer.BadParameter(f"expected one of {', '.join(MODELS)}, got {model!r}")
+    if outcome not in (None, *OUTCOMES):
+        raise typer.BadParameter(f"--outcome expects one of {', '.join(OUTCOMES)}, got {outcome!r}")
+    shop = open_shop()
+    given = {"horizon_days": horizon, "lookback_days": lookback, "seed": seed, "outcome": outcome}
+    with working(f"training {model}"):
+        version, trained = train_model(
+            shop, model, as_of=read_moment(as_of, shop.settings), given=given, params=_params(params), run_name=name
+        )
+    show_trained(version, trained, as_json=as_json)
+    finish(
+        {
+            "model": version.name,
+            "version": version.number,
+            "aliases": version.aliases,
+            "as_of": version.as_of.isoformat(),
+            "settings": dict(version.settings),
+            "metrics": trained.metrics,
+        },
+        as_json=as_json,
+    )
+
+
+def train_model(
+    shop: Shop,
+    model: str,
+    *,
+    as_of: datetime,
+    given: dict[str, Any] | None = None,
+    params: dict[str, Any] | None = None,
+    run_name: str | None = None,
+) -> tuple[Version, Trained]:
+    """Train ``model`` on the shop's lake and register it; ``given`` holds only settings that were asked for."""
+    accepted: dict[str, tuple[Callable[..., Trained], tuple[str, ...]]] = {
+        "churn": (train_churn, ("horizon_days", "lookback_days", "seed", "params")),
+        "recommender": (train_recommender, ("horizon_days", "seed", "params")),
+        "offers": (train_offers, ("horizon_days", "seed", "outcome")),
+    }
+    fit, names = accepted[model]
+    asked = {**(given or {}), "params": params}
+    settings = {name: asked[name] for name in names if asked.get(name) is not None}
+    data_hash = shop.lake.manifest().content_hash()
+    trained = fit(shop.tables(), as_of=as_of, **settings)
+    version = Tracking(shop.settings).register(model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name)
+    return version, trained
+
+
+def show_trained(version: Version, trained: Trained, *, as_json: bool = False) -> None:
+    """The model beside its baselines, with intervals."""
+    title = f"{version.name} version {version.number} ({', '.join(version.aliases) or 'no alias'})"
+    shown = trained.table.assign(
+        interval=[f"{low:.4f} to {high:.4f}" for low, high in zip(trained.table.low, trained.table.high, strict=True)],
+        value=trained.table["value"].map("{:.4f}".format),
+    )
+    splits = list(dict.fromkeys(trained.table["split"]))
+    show_table(shown[["model", "metric", "value", "interval"]], title=f"{title}: {'; '.join(splits)}", as_json=as_json)
+    for note in trained.notes:
+        say(f"Note: {note}", as_json=as_json)
+
+
+def _params(file: Path | None) -> dict[str, Any] | None:
+    if file is None:
+        return None
+    try:
+        loaded = json.loads(file.read_text())
+    except (OSError, ValueError) as error:
+        raise DataError(f"--params {file} cannot be read as JSON: {error}") from error
+    if not isinstance(loaded, dict):
+        raise DataError(f"--params {file} must hold one JSON object")
+    return loaded

@@ -1,0 +1,121 @@
+"""Frozen settings; the environment is read here and nowhere else."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit, urlunsplit
+from zoneinfo import ZoneInfo
+
+from regulars.errors import SettingsError
+
+PREFIX = "REGULARS_"
+ENGINES = ("duckdb", "spark")
+SECRETS = ("token_secret",)
+
+N = TypeVar("N", int, float)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is in force for one run of the program.
+
+    ``home`` holds the lake, the database and the MLflow store unless their own settings say otherwise.
+    ``risk_medium`` and ``risk_high`` are churn probabilities (0-1) from which a customer counts as such.
+    """
+
+    home: Path
+    lake: Path
+    database_url: str
+    tracking_uri: str
+    engine: str = "duckdb"
+    currency: str = "USD"
+    timezone: str = "UTC"
+    workers: int = 1
+    token_secret: str | None = None
+    risk_medium: float = 0.3
+    risk_high: float = 0.6
+
+    def masked(self) -> dict[str, str]:
+        """All settings as text, secrets and the password of the database hidden."""
+        shown = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
+        for name in SECRETS:
+            shown[name] = "****" if shown[name] else "(not set)"
+        for name in ("database_url", "tracking_uri"):
+            shown[name] = _without_password(shown[name])
+        return shown
+
+
+def read_settings(environment: Mapping[str, str] | None = None, *, start: Path | None = None) -> Settings:
+    """The settings in force, from ``environment`` (default: this process's) and the folder ``start``.
+
+    Raises:
+        SettingsError: where a value cannot be used; the message names the variable.
+    """
+    env = dict(os.environ if environment is None else environment)
+    home = _home(env, start or Path.cwd())
+    return Settings(
+        home=home,
+        lake=_absolute(env.get(PREFIX + "LAKE", ""), home / "lake"),
+        database_url=env.get(PREFIX + "DATABASE_URL") or f"sqlite:///{home / 'store.db'}",
+        tracking_uri=env.get("MLFLOW_TRACKING_URI") or f"sqlite:///{home / 'mlflow.db'}",
+        engine=_one_of(env, "ENGINE", ENGINES),
+        currency=env.get(PREFIX + "CURRENCY") or "USD",
+        timezone=_zone(env),
+        workers=_number(env, "WORKERS", int, 1, 1, 256),
+        token_secret=env.get(PREFIX + "TOKEN_SECRET") or None,
+        risk_medium=_number(env, "RISK_MEDIUM", float, 0.3, 0.0, 1.0),
+        risk_high=_number(env, "RISK_HIGH", float, 0.6, 0.0, 1.0),
+    )
+
+
+def _home(env: Mapping[str, str], start: Path) -> Path:
+    named = env.get(PREFIX + "HOME")
+    if named:
+        return Path(named).expanduser().resolve()
+    for folder in (start, *start.parents):
+        if (folder / "pyproject.toml").exists():
+            return (folder / ".regulars").resolve()
+    return (start / ".regulars").resolve()
+
+
+def _absolute(value: str, default: Path) -> Path:
+    return Path(value).expanduser().resolve() if value else default
+
+
+def _one_of(env: Mapping[str, str], name: str, allowed: tuple[str, ...]) -> str:
+    value = env.get(PREFIX + name) or allowed[0]
+    if value not in allowed:
+        raise SettingsError(f"{PREFIX}{name} must be one of {', '.join(allowed)}, got {value!r}")
+    return value
+
+
+def _zone(env: Mapping[str, str]) -> str:
+    value = env.get(PREFIX + "TIMEZONE") or "UTC"
+    try:
+        ZoneInfo(value)
+    except (KeyError, ValueError, OSError) as error:
+        raise SettingsError(f"{PREFIX}TIMEZONE must be an IANA zone such as Europe/Berlin, got {value!r}") from error
+    return value
+
+
+def _number(env: Mapping[str, str], name: str, kind: type[N], default: N, low: float, high: float) -> N:
+    text = env.get(PREFIX + name)
+    if not text:
+        return default
+    try:
+        value = kind(text)
+        if low <= value <= high:
+            return value
+    except ValueError:
+        pass
+    raise SettingsError(f"{PREFIX}{name} must be a number from {low:g} to {high:g}, got {text!r}")
+
+
+def _without_password(address: str) -> str:
+    parts = urlsplit(address)
+    if not parts.password:
+        return address
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{parts.username}:****@{host}"))

@@ -1,0 +1,52 @@
+"""Rows of the table ``keys``."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import bindparam, insert, select, update
+
+from serving.store.database import Store
+from serving.store.schema import keys
+
+
+@dataclass(frozen=True)
+class KeyRow:
+    """What is kept of a key; ``key_id`` names it without giving it away."""
+
+    key_id: str
+    scope: str
+    label: str
+    created_at: datetime
+    revoked_at: datetime | None
+
+
+_COLUMNS = (keys.c.key_id, keys.c.scope, keys.c.label, keys.c.created_at, keys.c.revoked_at)
+_BY_HASH = select(*_COLUMNS).where(keys.c.key_hash == bindparam("key_hash"))
+
+
+def add_key(store: Store, *, key_hash: str, key_id: str, scope: str, label: str, created_at: datetime) -> None:
+    row = {"key_hash": key_hash, "key_id": key_id, "scope": scope, "label": label, "created_at": created_at}
+    with store.writing() as connection:
+        connection.execute(insert(keys), row)
+
+
+def key_by_hash(store: Store, key_hash: str) -> KeyRow | None:
+    """The key with that hash, revoked or not, or None."""
+    with store.reading() as connection:
+        row = connection.execute(_BY_HASH, {"key_hash": key_hash}).first()
+    return None if row is None else KeyRow(*row)
+
+
+def all_keys(store: Store) -> list[KeyRow]:
+    """Every key ever made, oldest first."""
+    with store.reading() as connection:
+        rows = connection.execute(select(*_COLUMNS).order_by(keys.c.created_at, keys.c.key_id)).all()
+    return [KeyRow(*row) for row in rows]
+
+
+def mark_revoked(store: Store, *, key_id: str, revoked_at: datetime) -> bool:
+    """Whether there is such a key; one revoked before keeps its moment."""
+    valid = (keys.c.key_id == key_id) & keys.c.revoked_at.is_(None)
+    with store.writing() as connection:
+        connection.execute(update(keys).where(valid).values(revoked_at=revoked_at))
+        return connection.execute(select(keys.c.key_id).where(keys.c.key_id == key_id)).first() is not None

@@ -1,0 +1,136 @@
+"""The tables of the store. Moments are kept as whole microseconds since 1970, JSON as text, so that both databases agree."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy.dialects.postgresql import TEXT
+from sqlalchemy.engine import Dialect
+from sqlalchemy.types import TypeDecorator
+
+SCHEMA_VERSION = "1"
+CHANNELS = ("email", "sms", "push", "ads")
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+metadata = MetaData()
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time-zone-aware datetime as microseconds since 1970."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // timedelta(microseconds=1)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+def _id() -> Text:
+    """Text that both databases sort by its bytes."""
+    return Text().with_variant(TEXT(collation="C"), "postgresql")
+
+
+# One row per fact about the store itself: "schema_version", and "generation", the one that answers.
+state = Table("state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+
+# One row per key ever made; the key itself is never kept.
+keys = Table(
+    "keys",
+    metadata,
+    Column("key_hash", Text, primary_key=True),
+    Column("key_id", Text, nullable=False, unique=True),
+    Column("scope", Text, nullable=False),
+    Column("label", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("revoked_at", Moment),
+)
+
+# One row per publishing; published_at is null until all its rows are there.
+generations = Table(
+    "generations",
+    metadata,
+    Column("generation", Integer, primary_key=True, autoincrement=True),
+    Column("as_of", Moment, nullable=False),
+    Column("published_at", Moment),
+    Column("about", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+# One row per generation and known customer. reachable_*: consent was given and not taken back by unsubscribing.
+profiles = Table(
+    "profiles",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("customer_id", _id(), primary_key=True),
+    Column("churn_probability", Double),
+    Column("churn_low", Double),
+    Column("churn_high", Double),
+    Column("risk", Text),
+    Column("predicted_value", Double),
+    *(Column(name, Text) for name in ("name", "email", "phone", "locale", "timezone", "country")),
+    *(Column(f"consent_{channel}", Boolean) for channel in CHANNELS),
+    *(Column(f"reachable_{channel}", Boolean, nullable=False) for channel in CHANNELS),
+    Column("unsubscribed", Text, nullable=False),
+    Column("reasons", Text, nullable=False),
+    Column("profile", Text, nullable=False),
+    Index("profiles_by_risk", "generation", text("churn_probability DESC"), "customer_id"),
+)
+
+# One row per generation and customer with history: the newest interactions in one body.
+histories = Table(
+    "histories",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("customer_id", _id(), primary_key=True),
+    Column("body", LargeBinary, nullable=False),
+)
+
+# One row per generation and product; attributes is a JSON object.
+products = Table(
+    "products",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("product_id", _id(), primary_key=True),
+    Column("attributes", Text, nullable=False),
+)
+
+# One row per generation and offer; offer is a JSON object.
+offers = Table(
+    "offers",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("offer_id", _id(), primary_key=True),
+    Column("offer", Text, nullable=False),
+)
+
+# One row per decision made, kept for judging policies later. subject: a customer_id, or "anonymous:" and its id.
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("subject", _id(), nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("offer_id", _id()),
+    Column("answer", Text, nullable=False),
+    Column("created_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("propensity", Double, nullable=False),
+    Index("decisions_by_subject", "subject", "offer_id"),
+)
+
+# One row per subject, placement and channel: the decision that holds there until expires_at.
+held_decisions = Table(
+    "held_decisions",
+    metadata,
+    Column("subject", _id(), primary_key=True),
+    Column("placement", Text, primary_key=True),
+    Column("channel", Text, primary_key=True),
+    Column("decision_id", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+)
+
+PUBLISHED = (profiles, histories, products, offers)

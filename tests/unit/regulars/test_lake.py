@@ -1,0 +1,155 @@
+"""The lake: what is imported can be read, twice is once, and a kill leaves the old or the new state."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import ibis
+import pandas as pd
+import pytest
+
+from features.sources.files import import_file
+from regulars.as_of import known_tables
+from regulars.errors import LakeError
+from regulars.intake import Report
+from regulars.lake import Lake
+from regulars.tables import TABLES
+
+HEADER = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,received_at\n"
+
+
+def bring(folder: Path, rows: str, *, name: str = "orders.csv") -> Report:
+    file = folder / name
+    file.write_text(HEADER + rows)
+    return import_file(
+        Lake(folder / "lake"), TABLES["orders"], file, mapping={}, timezone="UTC", refused_folder=folder / "refused"
+    )
+
+
+def orders_at(folder: Path, as_of: datetime) -> pd.DataFrame:
+    tables = Lake(folder / "lake").tables(ibis.duckdb.connect())
+    return known_tables(tables, as_of=as_of)["orders"].execute().sort_values(["order_id", "line_id"], ignore_index=True)
+
+
+def test_an_empty_lake_has_no_tables(tmp_path: Path) -> None:
+    assert Lake(tmp_path / "lake").tables(ibis.duckdb.connect()) == {}
+
+
+def test_rows_are_kept_by_month_of_their_own_time(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-31 23:59:59,1,2,\n2,a,p,2024-02-01,1,2,\n")
+    months = [file.month for file in Lake(tmp_path / "lake").manifest().files["orders"]]
+    assert months == ["2024-01", "2024-02"]
+
+
+def test_importing_twice_is_importing_once(tmp_path: Path) -> None:
+    rows = "1,a,p,2024-01-01,1,2,\n1,a,p,2024-01-01,1,2,\n1,a,q,2024-01-01,1,2,\n"
+    first, second = bring(tmp_path, rows), bring(tmp_path, rows)
+    assert (first.added, second.added, second.identical) == (3, 0, 3)
+    assert list(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))["line_id"]) == ["p#1", "p#2", "q#1"]
+
+
+def test_a_file_with_one_new_row_adds_one(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    assert bring(tmp_path, "1,a,p,2024-01-01,1,2,\n2,a,p,2024-01-02,1,2,\n").added == 1
+
+
+def test_the_version_received_last_before_the_moment_counts(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    bring(tmp_path, "1,a,p,2024-01-01,5,2,2024-03-01\n")
+    assert orders_at(tmp_path, datetime(2024, 2, 1, tzinfo=UTC))["quantity"].tolist() == [1.0]
+    assert orders_at(tmp_path, datetime(2024, 4, 1, tzinfo=UTC))["quantity"].tolist() == [5.0]
+
+
+def test_of_versions_received_together_the_one_imported_last_counts(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    bring(tmp_path, "1,a,p,2024-01-01,7,2,\n")
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    assert orders_at(tmp_path, datetime(2024, 4, 1, tzinfo=UTC))["quantity"].tolist() == [7.0]
+
+
+def test_two_tables_of_one_batch_become_visible_together(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    before = Lake(tmp_path / "lake").manifest().content_hash()
+    bring(tmp_path, "2,a,p,2024-01-01,1,2,\n")
+    assert Lake(tmp_path / "lake").manifest().content_hash() != before
+
+
+def test_a_broken_manifest_is_named(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    (tmp_path / "lake" / "manifest.json").write_text("{")
+    with pytest.raises(LakeError, match="manifest"):
+        Lake(tmp_path / "lake").manifest()
+
+
+def test_scores_of_an_earlier_moment_do_not_replace_later_ones(tmp_path: Path) -> None:
+    lake = Lake(tmp_path)
+    early, late = datetime(2024, 1, 1, tzinfo=UTC), datetime(2024, 2, 1, tzinfo=UTC)
+    lake.keep_scores(pd.DataFrame({"customer_id": ["late"]}), model="churn", version=1, as_of=late)
+    lake.keep_scores(pd.DataFrame({"customer_id": ["early"]}), model="churn", version=1, as_of=early)
+    kept = lake.scores(model="churn", version=1)
+    assert kept is not None
+    assert (kept[0]["customer_id"].tolist(), kept[1]) == (["late"], late)
+
+
+KILLED = """
+import os, shutil, signal, sys
+from pathlib import Path
+from features.sources.files import import_file
+from regulars.lake import Lake
+from regulars.tables import TABLES
+
+root = Path(sys.argv[1])
+steps = ("open", "os.rename", "os.remove", "os.mkdir", "os.fsync", "shutil.rmtree")
+
+def bring(folder, last):
+    seen = 0
+    def count(event, args):
+        nonlocal seen
+        if event in steps and args and str(folder) in str(args[0]):
+            seen += 1
+            if seen == last:
+                os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(count)
+    import_file(Lake(folder / "lake"), TABLES["orders"], root / "second.csv", mapping={}, timezone="UTC",
+                refused_folder=folder / "refused")
+    os._exit(0)
+
+step, ended = 0, 1
+while ended != 0:
+    step += 1
+    folder = root / f"killed-{step}"
+    shutil.copytree(root / "lake", folder / "lake")
+    child = os.fork()
+    if child == 0:
+        bring(folder, step)
+    ended = os.waitpid(child, 0)[1]
+    assert ended in (0, signal.SIGKILL), ended
+print(step)
+"""
+
+
+def test_a_kill_at_any_step_leaves_the_old_or_the_new_state(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    (tmp_path / "second.csv").write_text(HEADER + "2,a,p,2024-01-02,1,2,\n3,a,p,2024-03-01,1,2,\n")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    found = []
+    for step in range(1, int(done.stdout) + 1):
+        folder = tmp_path / f"killed-{step}"
+        found.append(list(orders_at(folder, datetime(2025, 1, 1, tzinfo=UTC))["order_id"]))
+    assert all(ids in (["1"], ["1", "2", "3"]) for ids in found)
+    assert found[0] == ["1"]
+    assert found[-1] == ["1", "2", "3"]
+    assert len(found) > 10
+
+
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
+    left = tmp_path / "lake" / "orders" / "2024-01" / "000009.parquet"
+    left.write_bytes(b"half a file")
+    bring(tmp_path, "2,a,p,2024-01-02,1,2,\n")
+    assert not left.exists()
+    assert len(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))) == 2

@@ -1,0 +1,188 @@
+"""Runs and versions in MLflow; the only file of training that knows it.
+
+A version's source is the sealed folder of ``regulars.models.artifact``. Its tags say what promotion and batch answers
+need: ``as_of``, ``settings`` (JSON), ``data_hash``. Aliases: ``champion`` answers, ``challenger`` is the newest that does
+not, ``previous`` is the champion before.
+"""
+
+import json
+import logging
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Metric, Param
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+
+from regulars.errors import ModelMissing
+from regulars.settings import Settings
+from training.results import Trained
+
+MODELS = ("churn", "recommender", "offers")
+ARTIFACT = "model"
+
+for noisy in ("mlflow", "alembic"):
+    logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One registered version of a model; ``settings`` are those it was trained with."""
+
+    name: str
+    number: int
+    as_of: datetime
+    settings: Mapping[str, Any]
+    source: str
+    run_id: str
+    aliases: tuple[str, ...]
+
+
+class Tracking:
+    """The shop's MLflow store."""
+
+    def __init__(self, settings: Settings) -> None:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self._uri = settings.tracking_uri
+        self._artifacts = (settings.home / "mlflow-artifacts").as_uri()
+        self._client = MlflowClient(tracking_uri=self._uri)
+
+    def register(
+        self, name: str, trained: Trained, *, as_of: datetime, data_hash: str, run_name: str | None = None
+    ) -> Version:
+        """The new version, after its run was logged; champion where there was none, else challenger."""
+        run = self._client.create_run(self._experiment(name), run_name=run_name)
+        run_id = run.info.run_id
+        params = [Param(key, str(value)[:500]) for key, value in trained.settings.items()]
+        params += [Param("as_of", as_of.isoformat()), Param("data_hash", data_hash), Param("git_commit", _commit())]
+        now = run.info.start_time
+        metrics = [Metric(key, float(value), now, 0) for key, value in trained.metrics.items() if value == value]
+        self._client.log_batch(run_id, metrics=metrics, params=params)
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(scratch) / ARTIFACT
+            folder.mkdir()
+            trained.model.save(folder)
+            self._client.log_artifacts(run_id, str(folder), ARTIFACT)
+        self._client.log_text(run_id, trained.table.to_csv(index=False), "comparison.csv")
+        self._client.log_text(run_id, "\n".join(trained.notes), "notes.txt")
+        self._client.set_terminated(run_id)
+        return self._create_version(name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash)
+
+    def versions(self, name: str) -> list[Version]:
+        """All versions of a model, newest first; empty where there is none."""
+        found = self._client.search_model_versions(f"name = '{name}'", max_results=10_000)
+        aliases = self._aliases(name)
+        return sorted((_version(v, aliases) for v in found), key=lambda v: v.number, reverse=True)
+
+    def champion(self, name: str) -> Version | None:
+        """The version that answers, or None."""
+        return next((version for version in self.versions(name) if "champion" in version.aliases), None)
+
+    def version_for(self, name: str, *, as_of: datetime, number: int | None = None) -> Version:
+        """Version ``number``, or the newest with the champion's settings that was trained as of ``as_of`` or before.
+
+        Raises:
+            ModelMissing: where there is none, or ``number`` was trained on later data than ``as_of``.
+        """
+        versions = self.versions(name)
+        mend = f"run: regulars train {name} --as-of {as_of.isoformat()}"
+        if number is not None:
+            return _named(versions, name, number, as_of)
+        champion = next((version for version in versions if "champion" in version.aliases), None)
+        if champion is None:
+            raise ModelMissing(f"no {name} model has been trained; {mend}")
+        fitting = [v for v in versions if v.as_of <= as_of and v.settings == champion.settings]
+        if not fitting:
+            raise ModelMissing(
+                f"no version of {name} with the champion's settings is as of {as_of.isoformat()} or before; {mend}"
+            )
+        return max(fitting, key=lambda version: (version.as_of, version.number))
+
+    def table(self, version: Version) -> str:
+        """The comparison of a version with its baselines as it was measured in training, in CSV."""
+        return self._text(version, "comparison.csv")
+
+    def notes(self, version: Version) -> list[str]:
+        """The sentences that must stand beside the figures of a version."""
+        return [line for line in self._text(version, "notes.txt").splitlines() if line]
+
+    def fetch(self, version: Version, folder: Path) -> Path:
+        """The folder of a version's artifact, copied below ``folder``."""
+        fetched = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri)
+        return Path(fetched)
+
+    def _text(self, version: Version, name: str) -> str:
+        with tempfile.TemporaryDirectory() as scratch:
+            return Path(self._client.download_artifacts(version.run_id, name, scratch)).read_text()
+
+    def _experiment(self, name: str) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is not None:
+            return str(found.experiment_id)
+        place = None if self._uri.startswith("http") else f"{self._artifacts}/{name}"
+        return str(self._client.create_experiment(name, artifact_location=place))
+
+    def _create_version(
+        self, name: str, source: str, run_id: str, trained: Trained, as_of: datetime, data_hash: str
+    ) -> Version:
+        try:
+            self._client.get_registered_model(name)
+        except MlflowException:
+            self._client.create_registered_model(name)
+        tags = {
+            "as_of": as_of.isoformat(),
+            "settings": json.dumps(trained.settings, sort_keys=True),
+            "data_hash": data_hash,
+        }
+        made = self._client.create_model_version(name, source=source, run_id=run_id, tags=tags)
+        alias = "challenger" if self.champion(name) else "champion"
+        self._client.set_registered_model_alias(name, alias, made.version)
+        return next(version for version in self.versions(name) if version.number == int(made.version))
+
+    def _aliases(self, name: str) -> dict[int, list[str]]:
+        try:
+            listed = self._client.get_registered_model(name).aliases
+        except MlflowException:
+            return {}
+        aliases: dict[int, list[str]] = {}
+        for alias, number in listed.items():
+            aliases.setdefault(int(number), []).append(alias)
+        return aliases
+
+
+def _named(versions: list[Version], name: str, number: int, as_of: datetime) -> Version:
+    version = next((version for version in versions if version.number == number), None)
+    if version is None:
+        raise ModelMissing(f"{name} has no version {number}; it has {[v.number for v in versions]}")
+    if version.as_of > as_of:
+        raise ModelMissing(
+            f"version {number} of {name} saw data up to {version.as_of.isoformat()}, later than {as_of.isoformat()}"
+        )
+    return version
+
+
+def _version(found: ModelVersion, aliases: Mapping[int, list[str]]) -> Version:
+    return Version(
+        name=found.name,
+        number=int(found.version),
+        as_of=datetime.fromisoformat(found.tags["as_of"]),
+        settings=json.loads(found.tags["settings"]),
+        source=found.source,
+        run_id=found.run_id,
+        aliases=tuple(sorted(aliases.get(int(found.version), []))),
+    )
+
+
+def _commit() -> str:
+    """The commit this code is at, or "unknown" outside a checkout."""
+    asked = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
+    return asked.stdout.strip() or "unknown"
