@@ -1,7 +1,8 @@
 """Commands that make features and models: features, train."""
 
+import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -117,16 +118,29 @@ def train_model(
 
 
 def show_trained(version: Version, trained: Trained, *, as_json: bool = False) -> None:
-    """The model beside its baselines, with intervals."""
-    title = f"{version.name} version {version.number} ({', '.join(version.aliases) or 'no alias'})"
-    shown = trained.table.assign(
-        interval=[f"{low:.4f} to {high:.4f}" for low, high in zip(trained.table.low, trained.table.high, strict=True)],
-        value=trained.table["value"].map("{:.4f}".format),
-    )
-    splits = list(dict.fromkeys(trained.table["split"]))
-    show_table(shown[["model", "metric", "value", "interval"]], title=f"{title}: {'; '.join(splits)}", as_json=as_json)
-    for note in trained.notes:
+    """The model beside its baselines, with intervals, as it was just measured."""
+    _show(version, trained.table, trained.notes, as_json=as_json)
+
+
+def show_recorded(tracking: Tracking, version: Version) -> None:
+    """The same for a version that was trained earlier."""
+    _show(version, pd.read_csv(io.StringIO(tracking.table(version))), tracking.notes(version))
+
+
+def _show(version: Version, table: pd.DataFrame, notes: Sequence[str], *, as_json: bool = False) -> None:
+    """One line per method, one column per metric, each with its 95 % interval."""
+    cells = [_cell(*row) for row in zip(table["value"], table["low"], table["high"], strict=True)]
+    wide = table.assign(cell=cells).pivot(index="model", columns="metric", values="cell")
+    wide = wide.loc[list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["metric"]))].fillna("")
+    aliases = ", ".join(version.aliases) or "no alias"
+    splits = "; ".join(dict.fromkeys(table["split"]))
+    show_table(wide.reset_index(), title=f"{version.name} version {version.number} ({aliases}): {splits}", as_json=as_json)
+    for note in notes:
         say(f"Note: {note}", as_json=as_json)
+
+
+def _cell(value: float, low: float, high: float) -> str:
+    return f"{value:.4f}" if low != low or low == high else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _params(file: Path | None) -> dict[str, Any] | None:

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from regulars.as_of import ORDER, RECEIVED, with_validity
+from regulars.engine import read_files
 from regulars.errors import LakeError
 from regulars.intake import LINE, RULE, columns_of, literal, quoted
 from regulars.tables import TABLES, Table
@@ -92,10 +93,10 @@ class Lake:
         manifest = self.manifest()
         read = {}
         for name, files in manifest.files.items():
-            rows = engine.read_parquet([str(self.folder / file.path) for file in files])
+            rows = read_files(engine, [str(self.folder / file.path) for file in files], name=name)
             unique = name in manifest.unique
             valid = with_validity(rows, TABLES[name], unique=unique)
-            read[name] = valid if unique else valid.cache()
+            read[name] = valid if unique else _kept(engine, f"versions_of_{name}", valid)
         return read
 
     @contextmanager
@@ -287,6 +288,14 @@ _SQL_TYPES = {
     "boolean": "boolean",
     "time": "timestamp",
 }
+
+
+def _kept(engine: ibis.BaseBackend, name: str, rows: ibis.Table) -> ibis.Table:
+    """``rows`` computed once: every later look at them filters on what was computed."""
+    if engine.name == "duckdb":
+        engine.raw_sql(f"create or replace temp table {quoted(name)} as {ibis.to_sql(rows, dialect='duckdb')}")
+        return engine.table(name, database=("temp", "main"))
+    return rows.cache()
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,122 @@
+"""Commands that ask the models about every customer: score, recommend, decide, list."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pandas as pd
+import typer
+
+from cli.shop import AsOf, JsonOption, finish, open_shop, read_column, read_frame, read_moment, say, working, write_frame
+from regulars.errors import DataError
+from training.recommending import load_recommender, recommend_customers, recommend_histories
+from training.scoring import decide_customers, load_churn, load_offers, score_customers
+from training.tracking import Tracking
+
+OutOption = Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")]
+VersionOption = Annotated[int | None, typer.Option("--version", help="A version other than the one that fits --as-of.")]
+Placement = Literal["home", "product", "cart", "category", "search", "order", "email"]
+HISTORY_COLUMNS = ("history_id", "product_id", "occurred_at")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to ``app``."""
+    app.command("score")(score)
+    app.command("recommend")(recommend)
+    app.command("decide")(decide)
+
+
+def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: JsonOption = False) -> None:
+    """Write one row per eligible customer: churn probability with its interval, risk and reasons."""
+    shop = open_shop()
+    at = read_moment(as_of, shop.settings)
+    tracking = Tracking(shop.settings)
+    chosen = tracking.version_for("churn", as_of=at, number=version)
+    with working(f"scoring as of {at.isoformat()}"):
+        scores = score_customers(shop.tables(), load_churn(tracking, chosen), as_of=at, settings=shop.settings)
+        shop.lake.keep_scores(scores, model="churn", version=chosen.number, as_of=at)
+    write_frame(scores, out)
+    say(f"{len(scores):,} customers scored by churn version {chosen.number}, written to {out}", as_json=as_json)
+    finish({"rows": len(scores), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
+
+
+def recommend(
+    as_of: AsOf,
+    out: OutOption,
+    n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Products per customer.")] = 20,
+    customers: Annotated[Path | None, typer.Option(help="A file with customer_id; default: all with history.")] = None,
+    histories: Annotated[Path | None, typer.Option(help="A file with history_id, product_id, occurred_at[, name].")] = None,
+    placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "email",
+    repeat: Annotated[Literal["auto", "only", "never"], typer.Option(help="Products bought before.")] = "auto",
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the products that each customer, or each given history, would like next."""
+    if customers and histories:
+        raise typer.BadParameter("give --customers or --histories, not both")
+    shop = open_shop()
+    at = read_moment(as_of, shop.settings)
+    tracking = Tracking(shop.settings)
+    chosen = tracking.version_for("recommender", as_of=at, number=version)
+    asked = read_column(customers, "customer_id") if customers else None
+    given = _histories(histories) if histories else None
+    model = load_recommender(tracking, chosen)
+    with working("recommending"):
+        if given is not None:
+            rows = recommend_histories(model, given, n=n, placement=placement, repeat=repeat, timezone=shop.settings.timezone)
+        else:
+            rows = recommend_customers(
+                shop.tables(), model, as_of=at, n=n, customers=asked, placement=placement, repeat=repeat
+            )
+    write_frame(rows, out)
+    say(f"{len(rows):,} recommendations by version {chosen.number}, written to {out}", as_json=as_json)
+    finish({"rows": len(rows), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
+
+
+def decide(
+    as_of: AsOf,
+    customers: Annotated[Path, typer.Option(help="A file with customer_id.")],
+    out: OutOption,
+    explore: Annotated[Literal["on", "off"], typer.Option(help="Draw one decision in ten evenly.")] = "on",
+    seed: Annotated[int, typer.Option(help="For the draws of --explore on.")] = 0,
+    outcome: Annotated[str | None, typer.Option(help="The outcome the model must have been trained for.")] = None,
+    version: VersionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write the offer worth making to each customer, or none."""
+    shop = open_shop()
+    at = read_moment(as_of, shop.settings)
+    tracking = Tracking(shop.settings)
+    chosen = tracking.version_for("offers", as_of=at, number=version)
+    model = load_offers(tracking, chosen)
+    if outcome is not None and outcome != model.outcome:
+        raise DataError(
+            f"version {chosen.number} of offers was trained for the outcome {model.outcome}, not {outcome}; "
+            f"run: regulars train offers --as-of {as_of} --outcome {outcome}"
+        )
+    with working("deciding"):
+        rows = decide_customers(
+            shop.tables(),
+            model,
+            as_of=at,
+            customers=read_column(customers, "customer_id"),
+            explore=explore == "on",
+            seed=seed,
+        )
+    write_frame(rows, out)
+    made = int((rows["offer_id"] != "").sum())
+    say(f"{made:,} of {len(rows):,} customers would be made an offer, written to {out}", as_json=as_json)
+    finish({"rows": len(rows), "offers": made, "version": chosen.number, "out": out}, as_json=as_json)
+
+
+def _histories(file: Path) -> pd.DataFrame:
+    frame = read_frame(file)
+    missing = [name for name in HISTORY_COLUMNS if name not in frame]
+    if missing:
+        raise DataError(f"{file} needs {', '.join(HISTORY_COLUMNS)}, {', '.join(missing)} is missing")
+    return frame
+
+
+def reasons_in_words(reasons: str) -> str:
+    """The texts of the reasons column, one sentence after the other."""
+    return " ".join(f"{reason['text'].rstrip('.')}." for reason in json.loads(reasons))

@@ -1,0 +1,104 @@
+"""Commands that run the service: settings, publish, serve, keys, demo."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Literal
+
+import typer
+
+from cli.demo import show_demo
+from cli.publishing import publish_champions
+from cli.shop import JsonOption, finish, open_shop, say, working
+from serving.run import serve as run_service
+from serving.services import keys as shop_keys
+from serving.store import open_store
+
+Scope = Literal["storefront", "events", "lists", "models", "admin"]
+
+keys = typer.Typer(help="Keys that programs ask the service with.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add this group's commands to ``app``."""
+    app.command("demo")(demo)
+    app.command("publish")(publish)
+    app.command("serve")(serve)
+    app.command("settings")(settings)
+    app.add_typer(keys, name="keys")
+
+
+def settings(as_json: JsonOption = False) -> None:
+    """Print the settings in force, secrets masked."""
+    in_force = open_shop().settings.masked()
+    for name, value in in_force.items():
+        say(f"{name}: {value}", as_json=as_json)
+    finish(in_force, as_json=as_json)
+
+
+def publish(as_json: JsonOption = False) -> None:
+    """Hand one generation to the service, all or nothing: scores, profiles, products, offers, consents, histories."""
+    shop = open_shop()
+    with working("publishing"):
+        published = publish_champions(shop, now=datetime.now(UTC))
+    say(
+        f"generation {published.generation} answers from now on: {published.customers:,} customers, "
+        f"{published.products:,} products, {published.offers} offers, as of {published.as_of.isoformat()}",
+        as_json=as_json,
+    )
+    finish(published.as_dict(), as_json=as_json)
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; more than one needs PostgreSQL.")] = None,
+) -> None:
+    """Run the service until it is told to stop."""
+    shop = open_shop()
+    run_service(shop.settings, host=host, port=port, workers=workers or shop.settings.workers)
+
+
+def demo(
+    serve_too: Annotated[bool, typer.Option("--serve/--no-serve", help="End with a running service.")] = True,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+) -> None:
+    """Go the whole way on a year of real grocery purchases; run again, it resumes."""
+    shop = open_shop()
+    show_demo(shop, port=port, with_key=serve_too)
+    if serve_too:
+        run_service(shop.settings, host="127.0.0.1", port=port, workers=1)
+
+
+@keys.command("create")
+def create_key(
+    scope: Annotated[Scope, typer.Option(help="What the key may do.")],
+    label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a key and print it: it is shown only now."""
+    store = open_store(open_shop().settings.database_url)
+    made = shop_keys.create_key(store, scope=scope, label=label, now=datetime.now(UTC))
+    say(made.key, as_json=as_json)
+    finish({"key": made.key, "key_id": made.key_id, "scope": scope}, as_json=as_json)
+
+
+@keys.command("list")
+def list_keys(as_json: JsonOption = False) -> None:
+    """Show every key ever made, without the keys themselves."""
+    rows = shop_keys.list_keys(open_store(open_shop().settings.database_url))
+    for row in rows:
+        state = f"revoked {row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "valid"
+        say(f"{row.key_id}  {row.scope}  {row.created_at:%Y-%m-%d %H:%M}  {state}  {row.label}", as_json=as_json)
+    if not rows:
+        say("no key was made yet; run: regulars keys create --scope lists", as_json=as_json)
+    finish({"keys": [row.__dict__ for row in rows]}, as_json=as_json)
+
+
+@keys.command("revoke")
+def revoke_key(
+    key_id: Annotated[str, typer.Argument(help="As shown by `regulars keys list`.")], as_json: JsonOption = False
+) -> None:
+    """Make a key invalid at once."""
+    store = open_store(open_shop().settings.database_url)
+    shop_keys.revoke_key(store, key_id=key_id, now=datetime.now(UTC))
+    say(f"{key_id} is revoked", as_json=as_json)
+    finish({"key_id": key_id, "revoked": True}, as_json=as_json)

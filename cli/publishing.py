@@ -1,0 +1,72 @@
+"""Puts together what one generation of the service holds; here because it takes from training and from serving."""
+
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from cli.shop import Shop
+from regulars.errors import MissingData, ModelMissing
+from serving.services.generation import publish_generation
+from serving.store import open_store
+from training.scoring import load_churn, load_offers, offer_values
+from training.tracking import Tracking
+
+
+@dataclass(frozen=True)
+class Published:
+    """What a publishing brought; numbers of rows by kind."""
+
+    generation: int
+    as_of: datetime
+    customers: int
+    products: int
+    offers: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The fields by name, times as text."""
+        return asdict(self) | {"as_of": self.as_of.isoformat()}
+
+
+def publish_champions(shop: Shop, *, now: datetime) -> Published:
+    """Publish the newest scores of the churn champion, with the champion's word on offers where there is one.
+
+    Raises:
+        ModelMissing: where no churn model has been trained.
+        MissingData: where its champion has not scored anybody yet.
+    """
+    tracking = Tracking(shop.settings)
+    champion = tracking.champion("churn")
+    if champion is None:
+        raise ModelMissing("no churn model has been trained; run: regulars train churn --as-of T")
+    scored = shop.lake.scores(model="churn", version=champion.number)
+    if scored is None:
+        raise MissingData(
+            f"churn version {champion.number}, the champion, has scored nobody yet; run: regulars score --as-of "
+            f"{champion.as_of.isoformat()} --version {champion.number} --out scores.parquet"
+        )
+    scores, as_of = scored
+    tables = shop.tables()
+    churn = load_churn(tracking, champion)
+    offers = tracking.champion("offers")
+    values = None
+    about: dict[str, Any] = {
+        "horizon_days": churn.horizon_days,
+        "lookback_days": churn.lookback_days,
+        "churn_version": champion.number,
+        "tables": sorted(tables),
+        "currency": shop.settings.currency,
+        "risk_medium": shop.settings.risk_medium,
+        "risk_high": shop.settings.risk_high,
+    }
+    if offers is not None:
+        model = load_offers(tracking, offers)
+        values = offer_values(tables, model, as_of=as_of)
+        about |= {"policy_version": f"offers-{offers.number}", "outcome": model.outcome, "randomised": model.randomised}
+    store = open_store(shop.settings.database_url)
+    try:
+        done = publish_generation(
+            store, tables=tables, scores=scores, offer_values=values, as_of=as_of, about=about, now=now
+        )
+    finally:
+        store.close()
+    return Published(as_of=as_of, **done)

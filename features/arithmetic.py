@@ -1,0 +1,63 @@
+"""The few expressions that engines disagree on, written once.
+
+Sums are made over whole numbers, so that neither the order of rows nor the engine changes a bit: times are whole
+microseconds since 1970, days whole UTC days since 1970, money whole ten-thousandths of the shop's currency.
+"""
+
+from datetime import UTC, datetime
+
+import ibis
+from ibis import Value
+
+from regulars.as_of import moment
+
+SECOND = 1_000_000
+DAY = 86_400 * SECOND
+UNITS = 10_000
+EPOCH = moment(datetime(1970, 1, 1, tzinfo=UTC))
+
+
+def microseconds(time: Value) -> Value:
+    """Whole microseconds since 1970 of a UTC time column."""
+    return time.delta(ibis.literal(EPOCH, "timestamp"), unit="microsecond").cast("int64")
+
+
+def microseconds_at(as_of: datetime) -> int:
+    """Whole microseconds since 1970 of a moment.
+
+    >>> from datetime import datetime, timezone
+    >>> microseconds_at(datetime(1970, 1, 2, tzinfo=timezone.utc))
+    86400000000
+    """
+    passed = moment(as_of) - EPOCH
+    return (passed.days * 86_400 + passed.seconds) * SECOND + passed.microseconds
+
+
+def day_number(micros: Value) -> Value:
+    """Whole UTC days since 1970 of whole microseconds since 1970."""
+    return (micros / float(DAY)).floor().cast("int64")
+
+
+def money_units(amount: Value) -> Value:
+    """An amount of money as whole ten-thousandths, null as 0."""
+    return (ibis.coalesce(amount, 0.0) * float(UNITS)).round().cast("int64")
+
+
+def as_money(units: Value) -> Value:
+    """Whole ten-thousandths as an amount of money."""
+    return units.cast("float64") / float(UNITS)
+
+
+def ratio(above: Value, below: Value) -> Value:
+    """``above / below``, null where ``below`` is 0: engines disagree on division by zero."""
+    return above.cast("float64") / below.cast("float64").nullif(0.0)
+
+
+def count_where(condition: Value) -> Value:
+    """The number of rows for which ``condition`` holds; null counts as no."""
+    return ibis.ifelse(ibis.coalesce(condition, False), 1, 0).sum().cast("float64")
+
+
+def sum_where(condition: Value, units: Value) -> Value:
+    """The sum of whole numbers over the rows for which ``condition`` holds."""
+    return ibis.ifelse(ibis.coalesce(condition, False), units, 0).sum()

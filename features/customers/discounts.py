@@ -1,0 +1,35 @@
+"""How much of what a customer buys is bought with discounts and coupons."""
+
+import ibis
+
+from features.arithmetic import count_where, ratio
+from features.customers.orders import Orders
+
+FEATURES = ("discount_share_lines", "discount_share_money", "coupon_share_orders", "count_coupons_90d")
+
+
+def discounts(known: Orders) -> ibis.Table:
+    """One row per customer. A line's discount is what was taken off; its price is as paid.
+
+    ``discount_share_money`` is discounts over what would have been paid without them.
+    """
+    lines, orders = known.lines, known.orders
+    taken_off = lines.group_by("customer_id").agg(
+        count_lines=lines.count(),
+        discounted=count_where(lines.discount > 0),
+        discount=lines.discount.sum(),
+        money=lines.money.sum(),
+    )
+    coupons = orders.group_by("customer_id").agg(
+        count_orders=orders.count(),
+        with_coupon=orders.has_coupon.sum(),
+        count_coupons_90d=count_where((orders.has_coupon == 1) & (orders.ordered >= known.since(90))),
+    )
+    both = taken_off.inner_join(coupons, "customer_id")
+    return both.select(
+        "customer_id",
+        "count_coupons_90d",
+        discount_share_lines=ratio(both.discounted, both.count_lines),
+        discount_share_money=ratio(both.discount, both.money + both.discount),
+        coupon_share_orders=ratio(both.with_coupon, both.count_orders),
+    ).select("customer_id", *FEATURES)

@@ -1,0 +1,65 @@
+"""What came true after a moment: the labels that models learn."""
+
+from datetime import UTC, datetime, timedelta
+
+import ibis
+
+from regulars.as_of import Tables, known_tables, moment
+from regulars.errors import MissingData
+
+END_OF_TIME = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def churn_labels(
+    tables: Tables,
+    *,
+    as_of: datetime,
+    horizon_days: int,
+    lookback_days: int,
+    label_as_of: datetime | None = None,
+) -> ibis.Table:
+    """One row per customer with an order in [as_of - lookback, as_of): customer_id, churned (int8).
+
+    Churned is 1 where no order follows in [as_of, as_of + horizon). Who is eligible is what was known at ``as_of``; what
+    followed is what was known at ``label_as_of``, by default all that the lake holds.
+
+    Raises:
+        MissingData: where the horizon ends after what is known, so that the labels are not known either.
+
+    >>> from datetime import datetime, timezone
+    >>> from features.examples import order_lines
+    >>> tables = order_lines([("1", "ann", "tea", "2024-05-01", 1, 3.0), ("2", "bob", "tea", "2024-05-02", 1, 3.0),
+    ...                       ("3", "bob", "tea", "2024-05-20", 1, 3.0)])
+    >>> at = datetime(2024, 5, 10, tzinfo=timezone.utc)
+    >>> labels = churn_labels(tables, as_of=at, horizon_days=10, lookback_days=365).execute()
+    >>> dict(zip(labels["customer_id"], labels["churned"].tolist()))  # the 20th is outside [10th, 20th)
+    {'ann': 1, 'bob': 1}
+    """
+    if "orders" not in tables:
+        raise MissingData("churn labels need orders; import them first: regulars import orders FILE")
+    orders = {"orders": tables["orders"]}
+    start = moment(as_of)
+    end = start + timedelta(days=horizon_days)
+    _check_known(orders, end, label_as_of)
+    before = known_tables(orders, as_of=as_of)["orders"]
+    after = known_tables(orders, as_of=label_as_of or END_OF_TIME)["orders"]
+    began = ibis.literal(start - timedelta(days=lookback_days), "timestamp")
+    eligible = before.filter(before.customer_id.notnull() & (before.ordered_at >= began)).select("customer_id").distinct()
+    window = (after.ordered_at >= ibis.literal(start, "timestamp")) & (after.ordered_at < ibis.literal(end, "timestamp"))
+    came = after.filter(after.customer_id.notnull() & window).select(came_id=after.customer_id).distinct()
+    joined = eligible.left_join(came, eligible.customer_id == came.came_id)
+    labels = joined.select("customer_id", churned=ibis.ifelse(joined.came_id.isnull(), 1, 0).cast("int8"))
+    return labels.order_by("customer_id")
+
+
+def _check_known(orders: Tables, end: datetime, label_as_of: datetime | None) -> None:
+    if label_as_of is not None:
+        known_until = moment(label_as_of)
+    else:
+        last = orders["orders"].ordered_at.max().execute()
+        known_until = end if last is None or last != last else last.to_pydatetime() + timedelta(days=1)
+    if end > known_until:
+        raise MissingData(
+            f"labels look ahead to {end.isoformat()}, but what happened is known only until {known_until.isoformat()}; "
+            "give an earlier --as-of or a shorter --horizon"
+        )

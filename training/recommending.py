@@ -1,0 +1,132 @@
+"""Batch recommendations: the service's own model over customers of the lake or over given histories."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from features.interactions import KIND_OF_EVENT, interactions
+from features.products import product_features
+from regulars.as_of import Tables
+from regulars.errors import DataError
+from regulars.models.recommender import Context, History, Recommender
+from training.tracking import Tracking, Version
+
+CHUNK = 1_000
+NEWEST = 500
+
+
+def load_recommender(tracking: Tracking, version: Version) -> Recommender:
+    """The recommender of a registered version."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return Recommender.load(tracking.fetch(version, Path(scratch)))
+
+
+def recommend_customers(
+    tables: Tables,
+    model: Recommender,
+    *,
+    as_of: datetime,
+    n: int,
+    customers: Sequence[str] | None = None,
+    placement: str = "email",
+    repeat: str = "auto",
+) -> pd.DataFrame:
+    """customer_id, rank (from 1), product_id, score, reason: up to n rows per customer (default: all with history).
+
+    Products that the catalogue calls unavailable are left out.
+    """
+    rows = interactions(tables, as_of=as_of).execute()
+    rows = rows[rows["customer_id"].notna()].assign(visitor=lambda frame: frame["customer_id"])
+    wanted = sorted(rows["visitor"].unique()) if customers is None else list(dict.fromkeys(customers))
+    rows = rows[rows["visitor"].isin(wanted)]
+    moment = np.full(len(wanted), int(as_of.timestamp()))
+    allowed = _available(tables, as_of=as_of)
+    answered = _answers(model, rows, wanted, moment, n=n, placement=placement, repeat=repeat, allowed=allowed)
+    return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "customer_id"})
+
+
+def recommend_histories(
+    model: Recommender, given: pd.DataFrame, *, n: int, placement: str, repeat: str, timezone: str
+) -> pd.DataFrame:
+    """history_id, rank (from 1), product_id, score, reason: up to n rows for every history.
+
+    ``given``: history_id, product_id, occurred_at and optionally name. The moment of a history is just after its last row.
+    """
+    rows = pd.DataFrame(
+        {
+            "visitor": given["history_id"].astype(str),
+            "product_id": given["product_id"].astype(str),
+            "occurred_at": _times(given["occurred_at"], timezone),
+            "kind": "view" if "name" not in given else given["name"].map(_kind),
+        }
+    )
+    last = rows.groupby("visitor", sort=True)["occurred_at"].max()
+    moment = _seconds(last) + 1
+    answered = _answers(model, rows, list(last.index), moment, n=n, placement=placement, repeat=repeat, allowed=None)
+    return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "history_id"})
+
+
+def _answers(
+    model: Recommender,
+    rows: pd.DataFrame,
+    wanted: Sequence[str],
+    moment: np.ndarray,
+    *,
+    n: int,
+    placement: str,
+    repeat: str,
+    allowed: frozenset[str] | None,
+) -> Iterator[pd.DataFrame]:
+    """Answers in chunks of customers, so that memory does not grow with their number."""
+    ordered = rows.sort_values(["visitor", "occurred_at", "product_id", "kind"], kind="stable")
+    by_visitor = {visitor: frame.tail(NEWEST) for visitor, frame in ordered.groupby("visitor", sort=False)}
+    for start in range(0, max(len(wanted), 1), CHUNK):
+        chunk = list(wanted[start : start + CHUNK])
+        histories = [_history(by_visitor.get(visitor)) for visitor in chunk]
+        contexts = [
+            Context(moment=int(at), placement=placement, repeat=repeat, allowed=allowed)
+            for at in moment[start : start + CHUNK]
+        ]
+        answers = model.recommend_many(histories, contexts, n=n)
+        lines = [
+            (visitor, item.rank, item.product_id, item.score, item.reason_code)
+            for visitor, answer in zip(chunk, answers, strict=True)
+            for item in answer.items
+        ]
+        yield pd.DataFrame(lines, columns=["visitor", "rank", "product_id", "score", "reason"])
+
+
+def _history(rows: pd.DataFrame | None) -> History:
+    if rows is None:
+        return History((), np.zeros(0, np.int64), ())
+    return History(tuple(rows["product_id"]), _seconds(rows["occurred_at"]), tuple(rows["kind"]))
+
+
+def _available(tables: Tables, *, as_of: datetime) -> frozenset[str] | None:
+    products = product_features(tables, as_of=as_of)
+    out = products.filter(~products.available).count().execute()
+    if not out:
+        return None
+    return frozenset(products.filter(products.available).product_id.execute())
+
+
+def _times(values: pd.Series, timezone: str) -> pd.Series:
+    try:
+        times = pd.to_datetime(values, utc=False)
+        if getattr(times.dt, "tz", None) is None:
+            times = times.dt.tz_localize(timezone)
+        return times.dt.tz_convert("UTC").dt.tz_localize(None)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise DataError(f"occurred_at of the histories cannot be read as times: {error}") from error
+
+
+def _seconds(times: pd.Series) -> np.ndarray:
+    return times.to_numpy().astype("datetime64[s]").astype(np.int64)
+
+
+def _kind(name: object) -> str:
+    return "purchase" if name in ("Order Completed", "purchase") else KIND_OF_EVENT.get(str(name), "view")
