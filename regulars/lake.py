@@ -206,7 +206,7 @@ class Batch:
         columns = ", ".join(
             quoted(c.name) if c.name in has else f"null::{_SQL_TYPES[c.type]} as {quoted(c.name)}" for c in table.columns
         )
-        times = [name for name in table.time if name in has]
+        times = [quoted(name) for name in table.time if name in has]
         own = f"least({', '.join(times)})" if times else "null::timestamp"
         received = f"nullif({RECEIVED}, {own})" if RECEIVED in has else "null::timestamp"
         order = f"({self.number}::bigint * {_ROWS_PER_IMPORT} + {LINE})::bigint"
@@ -217,20 +217,21 @@ class Batch:
         return "good"
 
     def _has_repeated_keys(self, good: str, table: Table) -> bool:
-        key = ", ".join(table.key)
+        key = ", ".join(map(quoted, table.key))
         query = f"select 1 from {good} group by {key} having count(*) > 1 limit 1"
         return bool(self._connection.execute(query).fetchall())
 
     def _without_known(self, good: str, table: Table, *, repeated: bool) -> str:
         """``good`` without rows that say what an earlier version of their key already said."""
-        same = [*table.names, RECEIVED]
+        same = [quoted(name) for name in (*table.names, RECEIVED)]
+        key = {quoted(name) for name in table.key}
         once = f"qualify row_number() over (partition by {', '.join(same)} order by {ORDER}) = 1" if repeated else ""
         months = {row[0] for row in self._connection.execute(f"select distinct _month from {good}").fetchall()}
         files = [file for file in self._live(table) if file.month in months]
         unseen = ""
         if files:
             equal = " and ".join(
-                f"o.{name} = n.{name}" if name in table.key else f"o.{name} is not distinct from n.{name}" for name in same
+                f"o.{name} = n.{name}" if name in key else f"o.{name} is not distinct from n.{name}" for name in same
             )
             unseen = f"where not exists (select 1 from {self._scan(files)} o where {equal})"
         self._connection.execute(
@@ -242,7 +243,7 @@ class Batch:
         files = self._live(table)
         if not files:
             return False
-        using = ", ".join(table.key)
+        using = ", ".join(map(quoted, table.key))
         query = f"select 1 from {fresh} join {self._scan(files)} using ({using}) limit 1"
         return bool(self._connection.execute(query).fetchall())
 
