@@ -12,7 +12,9 @@ from features.sources.files import import_file
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
 
-Allow = Annotated[bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")]
+Allow = Annotated[
+    bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")
+]
 DATASETS = ("complete-journey",)
 
 
@@ -25,7 +27,9 @@ def register(app: typer.Typer) -> None:
 def import_table(
     table: Annotated[str, typer.Argument(help=f"One of: {', '.join(TABLES)}.")],
     file: Annotated[Path, typer.Argument(help="A csv or parquet file.")],
-    map_: Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")
+    ] = None,
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,7 +72,10 @@ def refused_folder(shop: Shop) -> Path:
 def show_reports(reports: Sequence[Report], *, as_json: bool) -> None:
     """Say what became of the rows of each table, and why any were refused."""
     for report in reports:
-        say(f"{report.table}: {report.added:,} rows added of {report.read:,}{_repeated(report)}", as_json=as_json)
+        say(
+            f"{report.table}: {report.added:,} rows added of {report.read:,}{_repeated(report)}",
+            as_json=as_json,
+        )
         for rule, count in report.refused.items():
             say(f"  {count:,} refused, {rule}; see {report.refused_file}", as_json=as_json)
         if report.ignored_columns:

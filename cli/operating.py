@@ -50,7 +50,9 @@ def publish(as_json: JsonOption = False) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes; more than one needs PostgreSQL.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; more than one needs PostgreSQL.")
+    ] = None,
 ) -> None:
     """Run the service until it is told to stop."""
     shop = open_shop()
@@ -87,7 +89,10 @@ def list_keys(as_json: JsonOption = False) -> None:
     rows = shop_keys.list_keys(open_store(open_shop().settings.database_url))
     for row in rows:
         state = f"revoked {row.revoked_at:%Y-%m-%d %H:%M}" if row.revoked_at else "valid"
-        say(f"{row.key_id}  {row.scope}  {row.created_at:%Y-%m-%d %H:%M}  {state}  {row.label}", as_json=as_json)
+        say(
+            f"{row.key_id}  {row.scope}  {row.created_at:%Y-%m-%d %H:%M}  {state}  {row.label}",
+            as_json=as_json,
+        )
     if not rows:
         say("no key was made yet; run: regulars keys create --scope lists", as_json=as_json)
     finish({"keys": [row.__dict__ for row in rows]}, as_json=as_json)
@@ -95,7 +100,8 @@ def list_keys(as_json: JsonOption = False) -> None:
 
 @keys.command("revoke")
 def revoke_key(
-    key_id: Annotated[str, typer.Argument(help="As shown by `regulars keys list`.")], as_json: JsonOption = False
+    key_id: Annotated[str, typer.Argument(help="As shown by `regulars keys list`.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Make a key invalid at once."""
     store = open_store(open_shop().settings.database_url)

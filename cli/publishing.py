@@ -61,7 +61,11 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
     if offers is not None:
         model = load_offers(tracking, offers)
         values = offer_values(tables, model, as_of=as_of)
-        about |= {"policy_version": f"offers-{offers.number}", "outcome": model.outcome, "randomised": model.randomised}
+        about |= {
+            "policy_version": f"offers-{offers.number}",
+            "outcome": model.outcome,
+            "randomised": model.randomised,
+        }
     store = open_store(shop.settings.database_url)
     try:
         done = publish_generation(

@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from cli.shop import AsOf, JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working, write_frame
+from cli.shop import (
+    AsOf,
+    JsonOption,
+    Shop,
+    finish,
+    open_shop,
+    read_moment,
+    say,
+    show_table,
+    working,
+    write_frame,
+)
 from features.build import customer_features
 from features.labels import churn_labels
 from regulars.errors import DataError
@@ -34,7 +45,9 @@ def write_features(
     out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")],
     labels: Annotated[str | None, typer.Option(help="Add labels: churn.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="Days that a label looks ahead.")] = 28,
-    lookback: Annotated[int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")] = 365,
+    lookback: Annotated[
+        int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")
+    ] = 365,
     as_json: JsonOption = False,
 ) -> None:
     """Write one row per customer and moment."""
@@ -61,7 +74,9 @@ def train(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(MODELS)}.")],
     as_of: AsOf,
     horizon: Annotated[int | None, typer.Option(min=1, help="Days that the model looks ahead.")] = None,
-    lookback: Annotated[int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")] = None,
+    lookback: Annotated[
+        int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same data, settings and seed: same model.")] = 0,
     params: Annotated[Path | None, typer.Option(help="A JSON file of model settings.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -77,7 +92,12 @@ def train(
     given = {"horizon_days": horizon, "lookback_days": lookback, "seed": seed, "outcome": outcome}
     with working(f"training {model}"):
         version, trained = train_model(
-            shop, model, as_of=read_moment(as_of, shop.settings), given=given, params=_params(params), run_name=name
+            shop,
+            model,
+            as_of=read_moment(as_of, shop.settings),
+            given=given,
+            params=_params(params),
+            run_name=name,
         )
     show_trained(version, trained, as_json=as_json)
     finish(
@@ -113,7 +133,9 @@ def train_model(
     settings = {name: asked[name] for name in names if asked.get(name) is not None}
     data_hash = shop.lake.manifest().content_hash()
     trained = fit(shop.tables(), as_of=as_of, **settings)
-    version = Tracking(shop.settings).register(model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name)
+    version = Tracking(shop.settings).register(
+        model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name
+    )
     return version, trained
 
 
@@ -134,7 +156,11 @@ def _show(version: Version, table: pd.DataFrame, notes: Sequence[str], *, as_jso
     wide = wide.loc[list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["metric"]))].fillna("")
     aliases = ", ".join(version.aliases) or "no alias"
     splits = "; ".join(dict.fromkeys(table["split"]))
-    show_table(wide.reset_index(), title=f"{version.name} version {version.number} ({aliases}): {splits}", as_json=as_json)
+    show_table(
+        wide.reset_index(),
+        title=f"{version.name} version {version.number} ({aliases}): {splits}",
+        as_json=as_json,
+    )
     for note in notes:
         say(f"Note: {note}", as_json=as_json)
 

@@ -23,7 +23,10 @@ def lake_rows(table: str, rows: Iterable[dict[str, object]]) -> ibis.Table:
     frame = pd.DataFrame(list(rows))
     if "line_id" in declared.names and "line_id" not in frame:
         frame["line_id"] = [str(line) for line in range(len(frame))]
-    schema = {c.name: _TYPES.get(c.type, "string") for c in declared.columns} | {RECEIVED: "timestamp", ORDER: "int64"}
+    schema = {c.name: _TYPES.get(c.type, "string") for c in declared.columns} | {
+        RECEIVED: "timestamp",
+        ORDER: "int64",
+    }
     frame[ORDER] = range(len(frame))
     frame = frame.reindex(columns=list(schema))
     for name, kind in schema.items():

@@ -24,7 +24,16 @@ KIND_OF_EVENT = {
     "remove_from_cart": "remove",
     "Product Removed from Wishlist": "remove",
 }
-_COLUMNS = ("visitor_id", "customer_id", "product_id", "occurred_at", "kind", "quantity", "price", "basket_id")
+_COLUMNS = (
+    "visitor_id",
+    "customer_id",
+    "product_id",
+    "occurred_at",
+    "kind",
+    "quantity",
+    "price",
+    "basket_id",
+)
 
 
 def interactions(tables: Tables, *, as_of: datetime) -> ibis.Table:
@@ -97,6 +106,8 @@ def _with_owner(events: ibis.Table) -> ibis.Table:
     )
     joined = events.left_join(first, events.anonymous_id == first.known_as)
     apart = ibis.interval(days=IDENTIFIED_WITHIN_DAYS)
-    near = (joined.occurred_at >= joined.identified_at - apart) & (joined.occurred_at <= joined.identified_at + apart)
+    near = (joined.occurred_at >= joined.identified_at - apart) & (
+        joined.occurred_at <= joined.identified_at + apart
+    )
     owner = ibis.coalesce(joined.customer_id, ibis.ifelse(near, joined.identified_id, ibis.null("string")))
     return joined.mutate(owner_id=owner).drop("known_as", "identified_id", "identified_at")

@@ -44,8 +44,14 @@ def churn_labels(
     before = known_tables(orders, as_of=as_of)["orders"]
     after = known_tables(orders, as_of=label_as_of or END_OF_TIME)["orders"]
     began = ibis.literal(start - timedelta(days=lookback_days), "timestamp")
-    eligible = before.filter(before.customer_id.notnull() & (before.ordered_at >= began)).select("customer_id").distinct()
-    window = (after.ordered_at >= ibis.literal(start, "timestamp")) & (after.ordered_at < ibis.literal(end, "timestamp"))
+    eligible = (
+        before.filter(before.customer_id.notnull() & (before.ordered_at >= began))
+        .select("customer_id")
+        .distinct()
+    )
+    window = (after.ordered_at >= ibis.literal(start, "timestamp")) & (
+        after.ordered_at < ibis.literal(end, "timestamp")
+    )
     came = after.filter(after.customer_id.notnull() & window).select(came_id=after.customer_id).distinct()
     joined = eligible.left_join(came, eligible.customer_id == came.came_id)
     labels = joined.select("customer_id", churned=ibis.ifelse(joined.came_id.isnull(), 1, 0).cast("int8"))

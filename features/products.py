@@ -54,7 +54,12 @@ def product_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
 def _seen(rows: ibis.Table) -> ibis.Table:
     priced = ibis.window(
         group_by="product_id",
-        order_by=[rows.price.isnull().ifelse(1, 0), rows.occurred_at.desc(), rows.basket_id.desc(), rows.price.desc()],
+        order_by=[
+            rows.price.isnull().ifelse(1, 0),
+            rows.occurred_at.desc(),
+            rows.basket_id.desc(),
+            rows.price.desc(),
+        ],
     )
     ordered = rows.mutate(place=ibis.row_number().over(priced))
     return ordered.group_by("product_id").agg(

@@ -63,9 +63,7 @@ def with_validity(rows: ibis.Table, table: Table, *, unique: bool = False) -> ib
     if unique:
         return rows.mutate(**{SUPERSEDED: ibis.null("timestamp")})
     rows = rows.mutate(_received=ibis.coalesce(rows[RECEIVED], own_time(rows, table), ALWAYS))
-    winners = ibis.window(
-        group_by=list(table.key), order_by=[rows["_received"], rows[ORDER]], rows=(1, None)
-    )
+    winners = ibis.window(group_by=list(table.key), order_by=[rows["_received"], rows[ORDER]], rows=(1, None))
     known_or_always = ibis.coalesce(rows[KNOWN], ALWAYS)
     return rows.mutate(**{SUPERSEDED: known_or_always.min().over(winners)}).drop("_received")
 

@@ -58,7 +58,9 @@ def shop_orders(*, customers: int, days: int, end: datetime, seed: int, products
         while day < min(days, left + days / 4):
             order = f"o{number}-{len(lines)}"
             for product in set(rng.choice(favourites, size=2)) | {int(rng.zipf(1.6)) % products}:
-                lines.append((order, f"c{number}", f"p{product}", start + timedelta(days=day), 1.0, 1.0 + product))
+                lines.append(
+                    (order, f"c{number}", f"p{product}", start + timedelta(days=day), 1.0, 1.0 + product)
+                )
             day += rng.exponential(gap)
     columns = ["order_id", "customer_id", "product_id", "ordered_at", "quantity", "unit_price"]
     return pd.DataFrame(lines, columns=columns)

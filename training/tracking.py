@@ -61,9 +61,15 @@ class Tracking:
         run = self._client.create_run(self._experiment(name), run_name=run_name)
         run_id = run.info.run_id
         params = [Param(key, str(value)[:500]) for key, value in trained.settings.items()]
-        params += [Param("as_of", as_of.isoformat()), Param("data_hash", data_hash), Param("git_commit", _commit())]
+        params += [
+            Param("as_of", as_of.isoformat()),
+            Param("data_hash", data_hash),
+            Param("git_commit", _commit()),
+        ]
         now = run.info.start_time
-        metrics = [Metric(key, float(value), now, 0) for key, value in trained.metrics.items() if value == value]
+        metrics = [
+            Metric(key, float(value), now, 0) for key, value in trained.metrics.items() if value == value
+        ]
         self._client.log_batch(run_id, metrics=metrics, params=params)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / ARTIFACT
@@ -73,7 +79,9 @@ class Tracking:
         self._client.log_text(run_id, trained.table.to_csv(index=False), "comparison.csv")
         self._client.log_text(run_id, "\n".join(trained.notes), "notes.txt")
         self._client.set_terminated(run_id)
-        return self._create_version(name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash)
+        return self._create_version(
+            name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash
+        )
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, newest first; empty where there is none."""
@@ -115,7 +123,9 @@ class Tracking:
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """The folder of a version's artifact, copied below ``folder``."""
-        fetched = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri)
+        fetched = download_artifacts(
+            artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri
+        )
         return Path(fetched)
 
     def _text(self, version: Version, name: str) -> str:

@@ -59,7 +59,9 @@ def data_folder() -> Path:
 
 
 def _numbered(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    connection.execute(f"create or replace temp table raw as select row_number() over () as {LINE}, q.* from ({query}) q")
+    connection.execute(
+        f"create or replace temp table raw as select row_number() over () as {LINE}, q.* from ({query}) q"
+    )
     return "raw"
 
 

@@ -25,7 +25,9 @@ def seal_artifact(folder: Path, *, kind: str, format_version: int, about: Mappin
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     for path in files:
         if path.suffix not in DATA_SUFFIXES:
-            raise ArtifactError(f"{path.name} cannot be part of a model: only {sorted(DATA_SUFFIXES)} are data")
+            raise ArtifactError(
+                f"{path.name} cannot be part of a model: only {sorted(DATA_SUFFIXES)} are data"
+            )
     manifest = {
         "kind": kind,
         "format_version": format_version,
@@ -48,10 +50,16 @@ def open_artifact(folder: Path, *, kind: str, format_version: int) -> dict[str, 
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ArtifactError(f"{folder} is no model: {MANIFEST} cannot be read ({error})") from error
     if found_kind != (kind, format_version):
-        raise ArtifactError(f"expected a model of kind {kind}, format {format_version}, got {found_kind}; train it again")
-    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST}
+        raise ArtifactError(
+            f"expected a model of kind {kind}, format {format_version}, got {found_kind}; train it again"
+        )
+    present = {
+        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST
+    }
     if present != set(sealed):
-        raise ArtifactError(f"model files differ from its manifest: {sorted(present ^ set(sealed))}; train it again")
+        raise ArtifactError(
+            f"model files differ from its manifest: {sorted(present ^ set(sealed))}; train it again"
+        )
     for name, expected in sealed.items():
         if file_hash(folder / name) != expected:
             raise ArtifactError(f"model file {name} was altered after it was saved; train it again")

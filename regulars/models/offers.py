@@ -143,7 +143,8 @@ class OfferModel:
         }
         (folder / "responses.json").write_text(json.dumps(body, sort_keys=True))
         about = {
-            name: getattr(self, name) for name in ("outcome", "value_of_outcome", "randomised", "as_of", "horizon_days")
+            name: getattr(self, name)
+            for name in ("outcome", "value_of_outcome", "randomised", "as_of", "horizon_days")
         }
         seal_artifact(folder, kind=KIND, format_version=FORMAT, about=about)
 
@@ -164,7 +165,12 @@ class OfferModel:
             treated = {offer: Response(**response) for offer, response in body["treated"].items()}
             control = Response(**body["control"])
             return cls(
-                encoder=encoder, control=control, treated=treated, shifts=body["shifts"], costs=body["costs"], **about
+                encoder=encoder,
+                control=control,
+                treated=treated,
+                shifts=body["shifts"],
+                costs=body["costs"],
+                **about,
             )
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what an offer model needs: {error}") from error

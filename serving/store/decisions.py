@@ -67,4 +67,7 @@ def offers_made(store: Store, *, subject: str | None = None) -> Mapping[str, int
     if subject is not None:
         wanted = wanted.where(decisions.c.subject == subject)
     with store.reading() as connection:
-        return {str(offer): int(count) for offer, count in connection.execute(wanted.group_by(decisions.c.offer_id))}
+        return {
+            str(offer): int(count)
+            for offer, count in connection.execute(wanted.group_by(decisions.c.offer_id))
+        }

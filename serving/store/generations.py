@@ -49,7 +49,9 @@ def begin_generation(store: Store, *, as_of: datetime, about: str) -> int:
         return int(made.inserted_primary_key[0])  # type: ignore[index]
 
 
-def add_rows(store: Store, table: Table, generation: int, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> int:
+def add_rows(
+    store: Store, table: Table, generation: int, chunks: Iterable[Sequence[Mapping[str, Any]]]
+) -> int:
     """The number of rows written; every chunk is a transaction of its own, so that others can write in between."""
     count = 0
     for chunk in chunks:
@@ -67,7 +69,9 @@ def flip_to(store: Store, generation: int, *, published_at: datetime) -> None:
     Raises:
         StoreError: where a newer one answers already.
     """
-    finished = update(generations).where(generations.c.generation == generation).values(published_at=published_at)
+    finished = (
+        update(generations).where(generations.c.generation == generation).values(published_at=published_at)
+    )
     alone = select(state.c.value).where(state.c.name == "schema_version").with_for_update()
     with store.writing() as connection:
         connection.execute(alone)
@@ -89,7 +93,9 @@ def remove_older(store: Store, *, keep: int | None) -> None:
         connection.execute(delete(generations).where(generations.c.generation.in_(numbers)))
     for table in PUBLISHED:
         with store.writing() as connection:
-            connection.execute(delete(table).where((table.c.generation < pointer) & (table.c.generation != (keep or 0))))
+            connection.execute(
+                delete(table).where((table.c.generation < pointer) & (table.c.generation != (keep or 0)))
+            )
 
 
 def generation_exists(connection: Connection, generation: int) -> bool:

@@ -3,7 +3,19 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Double,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
 from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
@@ -34,7 +46,9 @@ def _id() -> Text:
 
 
 # One row per fact about the store itself: "schema_version", and "generation", the one that answers.
-state = Table("state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
+state = Table(
+    "state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
+)
 
 # One row per key ever made; the key itself is never kept.
 keys = Table(

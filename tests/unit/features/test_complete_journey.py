@@ -15,7 +15,9 @@ LATER = datetime(2030, 1, 1, tzinfo=UTC)
 
 
 def make_files(folder: Path) -> None:
-    def transaction(household: str, basket: str, when: str, quantity: int, value: float, coupon: float) -> dict[str, object]:
+    def transaction(
+        household: str, basket: str, when: str, quantity: int, value: float, coupon: float
+    ) -> dict[str, object]:
         return {
             "household_id": household,
             "store_id": "s",
@@ -121,7 +123,11 @@ def test_prices_are_as_paid_and_campaigns_are_observational(tmp_path: Path) -> N
     assert orders["coupon_id"].notna().to_dict() == {"b1": False, "b2": True, "b4": False}
     assert tables["products"].loc[0, "category"] == "GROCERY > SOUP > TOMATO SOUP"
     offers = tables["offers"].iloc[0]
-    assert (offers["kind"], offers["product_ids"], offers["ends_at"]) == ("coupon", '["p1"]', pd.Timestamp("2017-04-02"))
+    assert (offers["kind"], offers["product_ids"], offers["ends_at"]) == (
+        "coupon",
+        '["p1"]',
+        pd.Timestamp("2017-04-02"),
+    )
     assigned = tables["assignments"].set_index("customer_id")
     assert sorted(assigned.index) == ["1", "2"]
     assert assigned.loc["1", "offer_id"] == "campaign-9"

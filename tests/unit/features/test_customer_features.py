@@ -24,7 +24,10 @@ from tests.builders import at, lake_tables, shop_orders
 AS_OF = at("2024-06-01")
 START = datetime(2023, 3, 1)
 QUICK = settings(
-    max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
 
@@ -38,7 +41,9 @@ def order(customer: str, day: str, product: str = "tea", **more: Any) -> dict[st
     return named | {"unit_price": 10.0, "ordered_at": datetime.fromisoformat(day)} | more
 
 
-def features_of(engine: ibis.BaseBackend, as_of: datetime = AS_OF, **rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def features_of(
+    engine: ibis.BaseBackend, as_of: datetime = AS_OF, **rows: Sequence[dict[str, Any]]
+) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         built = customer_features(lake_tables(engine, Path(folder), **rows), as_of=as_of).execute()
     return built.sort_values("customer_id").set_index("customer_id")
@@ -84,7 +89,9 @@ def test_one_customer_by_hand(duck: ibis.BaseBackend) -> None:
 
 
 def test_the_same_weeks_last_year(duck: ibis.BaseBackend) -> None:
-    rows = [order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-10", "2023-07-10", "2024-05-01")]
+    rows = [
+        order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-10", "2023-07-10", "2024-05-01")
+    ]
     found = features_of(duck, orders=[*rows, order("bob", "2024-05-02")])
     assert found.loc["ann", "count_orders_same_weeks_last_year"] == 1.0
     assert found.loc["ann", "money_same_weeks_last_year"] == 10.0
@@ -140,7 +147,9 @@ def known(row: dict[str, Any]) -> bool:
 
 @QUICK
 @given(rows=lines)
-def test_rows_that_were_not_known_change_no_feature(duck: ibis.BaseBackend, rows: list[dict[str, Any]]) -> None:
+def test_rows_that_were_not_known_change_no_feature(
+    duck: ibis.BaseBackend, rows: list[dict[str, Any]]
+) -> None:
     given_rows = as_lines(rows)
     past = [row for row in given_rows if known(row)]
     pd.testing.assert_frame_equal(features_of(duck, orders=given_rows), features_of(duck, orders=past))
@@ -148,7 +157,9 @@ def test_rows_that_were_not_known_change_no_feature(duck: ibis.BaseBackend, rows
 
 @QUICK
 @given(rows=lines, seed=st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_no_feature(duck: ibis.BaseBackend, rows: list[dict[str, Any]], seed: Any) -> None:
+def test_the_order_of_rows_changes_no_feature(
+    duck: ibis.BaseBackend, rows: list[dict[str, Any]], seed: Any
+) -> None:
     given_rows = as_lines(rows)
     shuffled = list(given_rows)
     seed.shuffle(shuffled)
@@ -172,11 +183,21 @@ def test_duckdb_and_spark_give_equal_tables(
     duck: ibis.BaseBackend, spark: ibis.BaseBackend, tmp_path: Path
 ) -> None:
     lines = shop_orders(customers=25, days=420, end=AS_OF, seed=3).to_dict("records")
-    lines += [order("ann", "2024-05-01", received_at=datetime(2024, 6, 2)), order("x", "2024-05-02", customer_id=None)]
-    lines = [line | {"discount": 0.1 * (place % 3), "line_id": str(place)} for place, line in enumerate(lines)]
+    lines += [
+        order("ann", "2024-05-01", received_at=datetime(2024, 6, 2)),
+        order("x", "2024-05-02", customer_id=None),
+    ]
+    lines = [
+        line | {"discount": 0.1 * (place % 3), "line_id": str(place)} for place, line in enumerate(lines)
+    ]
     products = [{"product_id": f"p{number}", "category": f"A > {number % 5}"} for number in range(60)]
     events = [
-        {"event_id": f"e{n}", "occurred_at": datetime(2024, 5, 1 + n), "name": "Product Viewed", "product_id": f"p{n}"}
+        {
+            "event_id": f"e{n}",
+            "occurred_at": datetime(2024, 5, 1 + n),
+            "name": "Product Viewed",
+            "product_id": f"p{n}",
+        }
         | ({"customer_id": "c1", "anonymous_id": "v"} if n == 4 else {"anonymous_id": "v" if n < 6 else "w"})
         for n in range(9)
     ]
@@ -186,7 +207,9 @@ def test_duckdb_and_spark_give_equal_tables(
         made.append(
             {
                 "features": customer_features(tables, as_of=AS_OF).execute(),
-                "labels": churn_labels(tables, as_of=at("2024-04-01"), horizon_days=28, lookback_days=90).execute(),
+                "labels": churn_labels(
+                    tables, as_of=at("2024-04-01"), horizon_days=28, lookback_days=90
+                ).execute(),
                 "interactions": interactions(tables, as_of=AS_OF).execute(),
                 "products": product_features(tables, as_of=AS_OF).execute(),
                 "rhythm": pd.DataFrame([shop_rhythm(tables, as_of=AS_OF)]),
@@ -195,7 +218,9 @@ def test_duckdb_and_spark_give_equal_tables(
     for name, ours in made[0].items():
         theirs = made[1][name]
         assert len(ours), name
-        pd.testing.assert_frame_equal(in_order(ours), in_order(theirs), check_exact=True, check_dtype=False, obj=name)
+        pd.testing.assert_frame_equal(
+            in_order(ours), in_order(theirs), check_exact=True, check_dtype=False, obj=name
+        )
     assert set(made[0]["features"].columns) == {"customer_id", *FEATURES}
 
 

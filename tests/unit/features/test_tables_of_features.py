@@ -23,7 +23,9 @@ def duck() -> ibis.BaseBackend:
     return connect("duckdb")
 
 
-def line(customer: str | None, day: str, product: str = "tea", price: float = 2.0, **more: Any) -> dict[str, Any]:
+def line(
+    customer: str | None, day: str, product: str = "tea", price: float = 2.0, **more: Any
+) -> dict[str, Any]:
     return {
         "order_id": f"{customer}-{day}",
         "customer_id": customer,
@@ -35,7 +37,11 @@ def line(customer: str | None, day: str, product: str = "tea", price: float = 2.
 
 
 def event(number: int, day: str, **more: Any) -> dict[str, Any]:
-    return {"event_id": f"e{number}", "occurred_at": datetime.fromisoformat(day), "name": "Product Viewed"} | more
+    return {
+        "event_id": f"e{number}",
+        "occurred_at": datetime.fromisoformat(day),
+        "name": "Product Viewed",
+    } | more
 
 
 def test_labels_cover_the_lookback_and_the_half_open_horizon(duck: ibis.BaseBackend, tmp_path: Path) -> None:
@@ -50,7 +56,11 @@ def test_labels_cover_the_lookback_and_the_half_open_horizon(duck: ibis.BaseBack
     ]
     tables = lake_tables(duck, tmp_path, orders=rows)
     found = churn_labels(tables, as_of=AS_OF, horizon_days=10, lookback_days=365).execute()
-    assert dict(zip(found["customer_id"], found["churned"].tolist(), strict=True)) == {"gone": 1, "back": 0, "late": 1}
+    assert dict(zip(found["customer_id"], found["churned"].tolist(), strict=True)) == {
+        "gone": 1,
+        "back": 0,
+        "late": 1,
+    }
 
 
 def test_labels_that_are_not_known_yet_are_refused(duck: ibis.BaseBackend, tmp_path: Path) -> None:
@@ -61,7 +71,9 @@ def test_labels_that_are_not_known_yet_are_refused(duck: ibis.BaseBackend, tmp_p
         churn_labels(tables, as_of=AS_OF, horizon_days=10, lookback_days=365, label_as_of=at("2024-06-05"))
 
 
-def test_an_anonymous_visit_belongs_to_who_was_identified_first(duck: ibis.BaseBackend, tmp_path: Path) -> None:
+def test_an_anonymous_visit_belongs_to_who_was_identified_first(
+    duck: ibis.BaseBackend, tmp_path: Path
+) -> None:
     events = [
         event(1, "2024-05-01", anonymous_id="v", product_id="tea"),
         event(2, "2024-05-02", anonymous_id="v", customer_id="ann", name="Cart Viewed"),
@@ -69,7 +81,11 @@ def test_an_anonymous_visit_belongs_to_who_was_identified_first(duck: ibis.BaseB
         event(4, "2024-05-04", anonymous_id="v", product_id="cup", name="add_to_cart"),
         event(5, "2024-03-01", anonymous_id="v", product_id="pot"),
     ]
-    found = interactions(lake_tables(duck, tmp_path, events=events), as_of=AS_OF).execute().sort_values("occurred_at")
+    found = (
+        interactions(lake_tables(duck, tmp_path, events=events), as_of=AS_OF)
+        .execute()
+        .sort_values("occurred_at")
+    )
     assert found[["visitor_id", "product_id", "kind"]].to_numpy().tolist() == [
         ["anonymous:v", "pot", "view"],
         ["ann", "tea", "view"],
@@ -86,11 +102,17 @@ def test_an_identification_received_later_is_not_known(duck: ibis.BaseBackend, t
     assert found["visitor_id"].tolist() == ["anonymous:v"]
 
 
-def test_products_take_the_catalogues_price_else_the_last_one_paid(duck: ibis.BaseBackend, tmp_path: Path) -> None:
+def test_products_take_the_catalogues_price_else_the_last_one_paid(
+    duck: ibis.BaseBackend, tmp_path: Path
+) -> None:
     tables = lake_tables(
         duck,
         tmp_path,
-        orders=[line("ann", "2024-05-01", "tea", 2.0), line("bob", "2024-05-02", "tea", 3.0), line(None, "2024-05-03", "cup")],
+        orders=[
+            line("ann", "2024-05-01", "tea", 2.0),
+            line("bob", "2024-05-02", "tea", 3.0),
+            line(None, "2024-05-03", "cup"),
+        ],
         products=[
             {"product_id": "tea", "name": "Tea"},
             {"product_id": "cup", "price": 9.0, "available": False},

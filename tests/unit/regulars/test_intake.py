@@ -36,13 +36,24 @@ def rows_of(folder: Path, table: str) -> pd.DataFrame:
 
 def test_columns_are_mapped_and_times_taken_in_the_shops_zone(tmp_path: Path) -> None:
     file = tmp_path / "mine.csv"
-    file.write_text("nr,who,sku,when,n,price\n007, a ,p,2024-07-01 02:00,1,2.5\n008,a,p,2024-07-01T02:00:00Z,1,2.5\n")
-    names = {"order_id": "nr", "customer_id": "who", "product_id": "sku", "ordered_at": "when", "quantity": "n"}
+    file.write_text(
+        "nr,who,sku,when,n,price\n007, a ,p,2024-07-01 02:00,1,2.5\n008,a,p,2024-07-01T02:00:00Z,1,2.5\n"
+    )
+    names = {
+        "order_id": "nr",
+        "customer_id": "who",
+        "product_id": "sku",
+        "ordered_at": "when",
+        "quantity": "n",
+    }
     assert bring(tmp_path, "orders", file, unit_price="price", **names).added == 2
     found = rows_of(tmp_path, "orders").sort_values("order_id")
     assert found["order_id"].tolist() == ["007", "008"]
     assert found["customer_id"].tolist() == ["a", "a"]
-    assert found["ordered_at"].tolist() == [pd.Timestamp("2024-07-01 00:00"), pd.Timestamp("2024-07-01 02:00")]
+    assert found["ordered_at"].tolist() == [
+        pd.Timestamp("2024-07-01 00:00"),
+        pd.Timestamp("2024-07-01 02:00"),
+    ]
 
 
 def test_whole_numbers_that_came_as_floats_lose_their_point(tmp_path: Path) -> None:
@@ -66,7 +77,9 @@ def test_whole_numbers_that_came_as_floats_lose_their_point(tmp_path: Path) -> N
 
 BAD = "order_id,product_id,ordered_at,quantity,unit_price\n" + "".join(
     f"{number},p,2024-01-01,{quantity},{price}\n"
-    for number, (quantity, price) in enumerate([(1, 1), (0, 1), (-1, 1), ("two", 1), (1, -5), (1, ""), (1, 2)])
+    for number, (quantity, price) in enumerate(
+        [(1, 1), (0, 1), (-1, 1), ("two", 1), (1, -5), (1, ""), (1, 2)]
+    )
 )
 
 

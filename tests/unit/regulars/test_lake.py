@@ -23,13 +23,22 @@ def bring(folder: Path, rows: str, *, name: str = "orders.csv") -> Report:
     file = folder / name
     file.write_text(HEADER + rows)
     return import_file(
-        Lake(folder / "lake"), TABLES["orders"], file, mapping={}, timezone="UTC", refused_folder=folder / "refused"
+        Lake(folder / "lake"),
+        TABLES["orders"],
+        file,
+        mapping={},
+        timezone="UTC",
+        refused_folder=folder / "refused",
     )
 
 
 def orders_at(folder: Path, as_of: datetime) -> pd.DataFrame:
     tables = Lake(folder / "lake").tables(ibis.duckdb.connect())
-    return known_tables(tables, as_of=as_of)["orders"].execute().sort_values(["order_id", "line_id"], ignore_index=True)
+    return (
+        known_tables(tables, as_of=as_of)["orders"]
+        .execute()
+        .sort_values(["order_id", "line_id"], ignore_index=True)
+    )
 
 
 def test_an_empty_lake_has_no_tables(tmp_path: Path) -> None:
@@ -133,7 +142,11 @@ def test_a_kill_at_any_step_leaves_the_old_or_the_new_state(tmp_path: Path) -> N
     bring(tmp_path, "1,a,p,2024-01-01,1,2,\n")
     (tmp_path / "second.csv").write_text(HEADER + "2,a,p,2024-01-02,1,2,\n3,a,p,2024-03-01,1,2,\n")
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path)], capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     found = []

@@ -33,7 +33,13 @@ def test_secrets_and_passwords_are_masked() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("ENGINE", "oracle"), ("TIMEZONE", "Mars/Base"), ("WORKERS", "many"), ("WORKERS", "0"), ("RISK_HIGH", "2")],
+    [
+        ("ENGINE", "oracle"),
+        ("TIMEZONE", "Mars/Base"),
+        ("WORKERS", "many"),
+        ("WORKERS", "0"),
+        ("RISK_HIGH", "2"),
+    ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"REGULARS_{name}.*{value}"):
