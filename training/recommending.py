@@ -7,16 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from features.interactions import KIND_OF_EVENT, interactions
 from features.products import product_features
 from regulars.as_of import Tables
 from regulars.errors import DataError
-from regulars.models.recommender import Context, History, Recommender
+from regulars.models.history import NEWEST, NOTHING, History
+from regulars.models.recommender import Context, Recommender
 from training.tracking import Tracking, Version
 
 CHUNK = 1_000
-NEWEST = 500
 
 
 def load_recommender(tracking: Tracking, version: Version) -> Recommender:
@@ -44,7 +45,7 @@ def recommend_customers(
     wanted = sorted(rows["visitor"].unique()) if customers is None else list(dict.fromkeys(customers))
     rows = rows[rows["visitor"].isin(wanted)]
     moment = np.full(len(wanted), int(as_of.timestamp()))
-    allowed = _available(tables, as_of=as_of)
+    allowed = _available(tables, model, as_of=as_of)
     answered = _answers(model, rows, wanted, moment, n=n, placement=placement, repeat=repeat, allowed=allowed)
     return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "customer_id"})
 
@@ -81,7 +82,7 @@ def _answers(
     n: int,
     placement: str,
     repeat: str,
-    allowed: frozenset[str] | None,
+    allowed: NDArray[np.bool_] | None,
 ) -> Iterator[pd.DataFrame]:
     """Answers in chunks of customers, so that memory does not grow with their number."""
     ordered = rows.sort_values(["visitor", "occurred_at", "product_id", "kind"], kind="stable")
@@ -104,16 +105,16 @@ def _answers(
 
 def _history(rows: pd.DataFrame | None) -> History:
     if rows is None:
-        return History((), np.zeros(0, np.int64), ())
+        return NOTHING
     return History(tuple(rows["product_id"]), _seconds(rows["occurred_at"]), tuple(rows["kind"]))
 
 
-def _available(tables: Tables, *, as_of: datetime) -> frozenset[str] | None:
+def _available(tables: Tables, model: Recommender, *, as_of: datetime) -> NDArray[np.bool_] | None:
     products = product_features(tables, as_of=as_of)
     out = products.filter(~products.available).count().execute()
     if not out:
         return None
-    return frozenset(products.filter(products.available).product_id.execute())
+    return model.mask(products.filter(products.available).product_id.execute().tolist())
 
 
 def _times(values: pd.Series, timezone: str) -> pd.Series:

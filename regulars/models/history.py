@@ -1,0 +1,83 @@
+"""What a visitor did, and the sums over it that every retriever and the ranker read.
+
+A customer is their history: nothing here knows who they are.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.ids import IdMap, Rows
+
+Floats = NDArray[np.float64]
+
+DAY_S = 86_400
+NEWEST = 500
+STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
+STRENGTH_HALF_LIFE_DAYS = 60.0
+
+
+@dataclass(frozen=True)
+class History:
+    """Interactions, oldest first: product ids, seconds since 1970, and kinds (a kind not in ``STRENGTH`` says nothing)."""
+
+    product_ids: Sequence[str]
+    occurred_at: NDArray[np.int64]
+    kinds: Sequence[str]
+
+
+NOTHING = History((), np.zeros(0, np.int64), ())
+
+
+@dataclass(frozen=True)
+class Known:
+    """A history in rows of one catalogue at a moment, newest 500 interactions, oldest first.
+
+    ``rows``, ``days`` (age at the moment, in days), ``bought`` and ``strength`` have one value per interaction;
+    ``products`` (sorted rows) and ``weights`` (summed strength) one per distinct product; ``place`` leads from the former
+    to the latter. Strength halves every 60 days before the newest interaction, so that it does not fade with absence.
+    """
+
+    rows: Rows
+    days: Floats
+    bought: NDArray[np.bool_]
+    strength: Floats
+    products: Rows
+    place: Rows
+    weights: Floats
+
+    @property
+    def newest(self) -> Rows:
+        """The distinct products, the latest touched first."""
+        _, first = np.unique(self.rows[::-1], return_index=True)
+        return self.rows[::-1][np.sort(first)]
+
+
+def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
+    """``history`` before ``moment`` (seconds), without products that ``ids`` does not hold."""
+    return known_rows(
+        ids.rows(history.product_ids),
+        np.asarray(history.occurred_at, dtype=np.int64),
+        np.array([kind == "purchase" for kind in history.kinds], dtype=bool),
+        np.array([STRENGTH.get(kind, 0.0) for kind in history.kinds], dtype=float),
+        moment=moment,
+    )
+
+
+def known_rows(
+    rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int
+) -> Known:
+    """The same from arrays of one value per interaction; ``strength`` is that of the kind alone."""
+    kept = (rows >= 0) & (at < moment) & (strength > 0)
+    rows, at, bought, strength = (values[kept][-NEWEST:] for values in (rows, at, bought, strength))
+    faded = strength * faded_by(at, at[-1] if len(at) else moment)
+    products, place = np.unique(rows, return_inverse=True)
+    weights = np.bincount(place, weights=faded, minlength=len(products))
+    return Known(rows, (moment - at) / DAY_S, bought, faded, products, place, weights)
+
+
+def faded_by(at: NDArray[np.int64], last: NDArray[np.int64] | int) -> Floats:
+    """By what an interaction at ``at`` counts less than one at ``last`` (seconds): 0.5 for every 60 days."""
+    return np.asarray(np.exp2((at - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS)), dtype=float)

@@ -1,0 +1,187 @@
+"""(history, product) -> what the ranker reads; the same function made its training rows."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.ids import Rows
+from regulars.models.history import DAY_S, Known
+from regulars.models.retrieval import Retrieval
+from regulars.models.retrievers.neighbours import scores_at, strongest
+from regulars.models.retrievers.repeat import at_products
+
+Floats = NDArray[np.float64]
+
+NEVER_DAYS = 3_650.0
+FADING_DAYS = (7.0, 30.0, 90.0)
+RECENT = 10
+NAMES = (
+    # the visitor and this product
+    "bought_days",
+    "bought_faded_7d",
+    "bought_faded_30d",
+    "bought_faded_90d",
+    "days_since_bought",
+    "days_since_first_bought",
+    "own_gap_days",
+    "own_overdue",
+    "own_basket_share",
+    "count_touched",
+    "days_since_touched",
+    "place_from_end",
+    # the product
+    "popular_7d",
+    "popular_30d",
+    "popular_120d",
+    "popular_trend",
+    "count_customers",
+    "repeat_rate",
+    "gap_days",
+    "overdue",
+    "product_age_days",
+    "price",
+    # what else the visitor did
+    "near_baskets",
+    "near_visitors",
+    "near_newest",
+    "near_recent",
+    "factors",
+    "category_share",
+    "parent_share",
+    "brand_share",
+    "price_against_usual",
+    # the visitor
+    "count_baskets",
+    "count_products",
+    "count_interactions",
+    "products_per_basket",
+    "days_since_any",
+    "repeat_share",
+)
+
+
+def pair_features(retrieval: Retrieval, known: Known, rows: Rows, *, moment: int) -> NDArray[np.float32]:
+    """Shape (n_rows, n_names), columns as ``NAMES``; nan where a value is not defined."""
+    own = _own(known, rows)
+    product = _product(retrieval, rows, own[:, 4], moment=moment)
+    near = _near(retrieval, known, rows)
+    visitor = np.broadcast_to(_visitor(known), (len(rows), 6))
+    return np.hstack([own, product, near, visitor]).astype(np.float32)
+
+
+def _own(known: Known, rows: Rows) -> Floats:
+    """What the visitor did with each product itself; the values of those never touched are the defaults."""
+    count = len(known.products)
+    bought, place = known.bought, known.place
+    day = np.floor(known.days)
+    days_bought = _distinct(place[bought], day[bought], count)
+    faded = [
+        np.bincount(place, weights=bought * np.exp2(-known.days / half_life), minlength=count)
+        for half_life in FADING_DAYS
+    ]
+    last, first = np.full(count, NEVER_DAYS), np.full(count, NEVER_DAYS)
+    last[place[bought]] = known.days[bought]
+    first[place[bought][::-1]] = known.days[bought][::-1]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gap = np.where(days_bought > 1, (first - last) / (days_bought - 1), np.nan)
+        overdue = last / np.maximum(gap, 1.0)
+    baskets = max(len(np.unique(known.days[bought])), 1)
+    touched = np.empty(count)
+    touched[place] = known.days
+    from_end = np.empty(count)
+    from_end[np.searchsorted(known.products, known.newest)] = np.arange(count)
+    columns = [
+        (days_bought, 0.0),
+        *((column, 0.0) for column in faded),
+        (last, NEVER_DAYS),
+        (first, NEVER_DAYS),
+        (gap, np.nan),
+        (overdue, np.nan),
+        (days_bought / baskets, 0.0),
+        (np.bincount(place, minlength=count).astype(float), 0.0),
+        (touched, NEVER_DAYS),
+        (from_end, np.nan),
+    ]
+    return np.column_stack([at_products(known, values, rows, missing=missing) for values, missing in columns])
+
+
+def _product(retrieval: Retrieval, rows: Rows, since: Floats, *, moment: int) -> Floats:
+    catalogue, counts = retrieval.catalogue, retrieval.popular.counts[rows].astype(float)
+    gap = catalogue.gap_days[rows].astype(float)
+    overdue = np.where(since < NEVER_DAYS, since / np.maximum(gap, 1.0), np.nan)
+    return np.column_stack(
+        [
+            counts,
+            (counts[:, 0] + 0.1) / (counts[:, 1] + 0.1),
+            catalogue.count_customers[rows],
+            catalogue.repeat_rate[rows],
+            gap,
+            overdue,
+            (moment - catalogue.first_seen_at[rows]) / DAY_S,
+            catalogue.price[rows],
+        ]
+    )
+
+
+def _near(retrieval: Retrieval, known: Known, rows: Rows) -> Floats:
+    catalogue = retrieval.catalogue
+    newest = known.newest[:RECENT]
+    falling = 0.8 ** np.arange(len(newest))
+    strong = strongest(known)
+    usual = _usual_price(catalogue.price[known.products], known.weights)
+    return np.column_stack(
+        [
+            scores_at(retrieval.baskets.reached(*strong), rows),
+            scores_at(retrieval.visitors.reached(*strong), rows),
+            scores_at(retrieval.baskets.reached(newest[:1], falling[:1]), rows),
+            scores_at(retrieval.baskets.reached(newest, falling), rows),
+            retrieval.factors.scores(known, rows),
+            _share(catalogue.category, known, rows),
+            _share(catalogue.parent, known, rows),
+            _share(catalogue.brand, known, rows),
+            np.log(np.maximum(catalogue.price[rows], 0.01) / usual),
+        ]
+    )
+
+
+def _visitor(known: Known) -> Floats:
+    baskets = len(np.unique(known.days[known.bought]))
+    lines = int(known.bought.sum())
+    distinct = len(np.unique(known.rows[known.bought]))
+    return np.array(
+        [
+            baskets,
+            len(known.products),
+            len(known.rows),
+            lines / baskets if baskets else np.nan,
+            known.days[-1] if len(known.days) else np.nan,
+            1 - distinct / lines if lines else np.nan,
+        ]
+    )
+
+
+def _share(group: NDArray[np.int32], known: Known, rows: Rows) -> Floats:
+    """The share (0-1) of the history's weight that lies in each row's group; 0 where it has none."""
+    total = float(known.weights.sum())
+    wanted, inverse = np.unique(group[rows], return_inverse=True)
+    if not total:
+        return np.zeros(len(rows))
+    own = group[known.products]
+    place = np.minimum(np.searchsorted(wanted, own), len(wanted) - 1)
+    hit = (wanted[place] == own) & (own >= 0)
+    sums = np.bincount(place[hit], weights=known.weights[hit], minlength=len(wanted))
+    return np.asarray(sums[inverse] / total, dtype=float)
+
+
+def _usual_price(prices: NDArray[np.float32], weights: Floats) -> float:
+    kept = np.isfinite(prices)
+    if not weights[kept].sum():
+        return float("nan")
+    return max(float(np.average(prices[kept], weights=weights[kept])), 0.01)
+
+
+def _distinct(place: Rows, day: Floats, count: int) -> Floats:
+    """How many different days each place has."""
+    if not len(place):
+        return np.zeros(count)
+    pairs = np.unique(np.column_stack([place, day]), axis=0)
+    return np.bincount(pairs[:, 0].astype(np.int64), minlength=count).astype(float)

@@ -1,0 +1,318 @@
+"""Retrieve, then rank: from a history and a context to products, best first, each with a reason.
+
+Retrievers propose a few hundred products; a LambdaMART ranker (Burges, From RankNet to LambdaRank to LambdaMART, 2010)
+orders them by features of (history, product). On a product's page or in a cart the question is another one, what goes
+with these products, and neighbours answer it.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import lightgbm
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.errors import ArtifactError
+from regulars.ids import Rows
+from regulars.models.artifact import open_artifact, seal_artifact
+from regulars.models.history import NOTHING, History, Known, known_history
+from regulars.models.pairs import NAMES, pair_features
+from regulars.models.retrieval import Retrieval
+from regulars.models.retrievers.neighbours import scores_at, strongest
+
+KIND, FORMAT = "recommender", 1
+SHELVES = ("product", "cart")
+SHARE_OF_HISTORY = 0.1
+SHARE_OF_POPULARITY = 1e-4
+CHUNK = 200
+
+Floats = NDArray[np.float64]
+Repeat = Literal["auto", "only", "never"]
+
+
+@dataclass(frozen=True)
+class Context:
+    """Where and when: ``moment`` in seconds since 1970, ``product_ids`` those on the page or in the cart.
+
+    ``repeat``: products that were bought before may come (auto), must (only) or must not (never). ``allowed``: one truth
+    value per product of the catalogue, made by ``Recommender.mask``; None allows all.
+    """
+
+    moment: int
+    placement: str = "home"
+    product_ids: tuple[str, ...] = ()
+    repeat: str = "auto"
+    exclude: frozenset[str] = frozenset()
+    allowed: NDArray[np.bool_] | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """One product; ``reason_product_id`` is the one of the history or the page that the reason rests on."""
+
+    product_id: str
+    rank: int
+    score: float
+    reason_code: str
+    reason_product_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Products, best first, ranks from 1. ``fallback`` says why they do not rest on the visitor, or is None."""
+
+    items: tuple[Recommendation, ...]
+    fallback: str | None
+
+
+class Recommender:
+    """Maps histories to products; nothing in it is about any one customer."""
+
+    def __init__(
+        self, retrieval: Retrieval, ranker: lightgbm.Booster | None, *, about: Mapping[str, object]
+    ) -> None:
+        self.retrieval = retrieval
+        self.ranker = ranker
+        self.about = dict(about)
+
+    def recommend(self, history: History, context: Context, *, n: int) -> Answer:
+        """Up to ``n`` products for one history."""
+        return self.recommend_many([history], [context], n=n)[0]
+
+    def recommend_many(
+        self, histories: Sequence[History], contexts: Sequence[Context], *, n: int
+    ) -> list[Answer]:
+        """One answer per history, in order; each is what ``recommend`` gives for it alone."""
+        answers: list[Answer] = []
+        for start in range(0, len(histories), CHUNK):
+            part = slice(start, start + CHUNK)
+            answers += self._chunk(histories[part], contexts[part], n)
+        return answers
+
+    def rank(self, known: Known, *, moment: int, n: int) -> Rows:
+        """The first ``n`` rows for a history already in rows, nothing filtered out; shape (at most n,)."""
+        rows = self.retrieval.candidates(known)
+        scores = self._ranked([pair_features(self.retrieval, known, rows, moment=moment)])
+        return rows[np.lexsort((rows, -scores))[:n]]
+
+    def similar(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
+        """Products that the same visitors like; never the product itself."""
+        return self._beside(product_id, n, allowed, code="similar", shares=(0.2, 1.0))
+
+    def bought_together(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
+        """Products found in the same baskets; never the product itself."""
+        return self._beside(product_id, n, allowed, code="bought_together", shares=(1.0, 0.0))
+
+    def mask(self, product_ids: Sequence[str]) -> NDArray[np.bool_]:
+        """What ``Context.allowed`` takes to allow ``product_ids`` only."""
+        return self.retrieval.ids.mask(product_ids)
+
+    def save(self, folder: Path) -> None:
+        """Write the model into the empty folder ``folder`` as a sealed artifact."""
+        self.retrieval.save(folder)
+        if self.ranker is not None:
+            (folder / "ranker.txt").write_text(self.ranker.model_to_string())
+        (folder / "features.json").write_text(json.dumps(NAMES))
+        seal_artifact(folder, kind=KIND, format_version=FORMAT, about=self.about)
+
+    @classmethod
+    def load(cls, folder: Path) -> "Recommender":
+        """The model in ``folder``.
+
+        Raises:
+            ArtifactError: where it is not exactly what was saved, or was made for other features.
+        """
+        about = open_artifact(folder, kind=KIND, format_version=FORMAT)
+        try:
+            if json.loads((folder / "features.json").read_text()) != list(NAMES):
+                raise ArtifactError(
+                    f"{folder} was trained on other features than this program makes; train it again"
+                )
+            file = folder / "ranker.txt"
+            ranker = lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
+            return cls(Retrieval.load(folder), ranker, about=about)
+        except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
+            raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
+
+    def _chunk(self, histories: Sequence[History], contexts: Sequence[Context], n: int) -> list[Answer]:
+        asked = [self._asked(history, context) for history, context in zip(histories, contexts, strict=True)]
+        matrices = [
+            pair_features(self.retrieval, known, rows, moment=context.moment)
+            for (known, rows, shelf), context in zip(asked, contexts, strict=True)
+            if shelf is None
+        ]
+        ranked = iter(
+            np.split(self._ranked(matrices), np.cumsum([len(m) for m in matrices])[:-1]) if matrices else []
+        )
+        answers = []
+        for (known, rows, shelf), context in zip(asked, contexts, strict=True):
+            scores = next(ranked) if shelf is None else shelf
+            answers.append(self._answer(known, context, rows, scores, n))
+        return answers
+
+    def _asked(self, history: History, context: Context) -> tuple[Known, Rows, Floats | None]:
+        """The history, its candidates after the context's filters, and their scores where no ranker is asked."""
+        known = known_history(history, self.retrieval.ids, moment=context.moment)
+        page = self._page(context)
+        if context.placement in SHELVES and len(page):
+            rows = self._filtered(self._around(page, known), known, context)
+            return known, rows, self._shelf_scores(page, known, rows)
+        return known, self._filtered(self.retrieval.candidates(known), known, context), None
+
+    def _filtered(self, rows: Rows, known: Known, context: Context) -> Rows:
+        return rows[self._permitted(rows, known, context)]
+
+    def _permitted(self, rows: Rows, known: Known, context: Context) -> NDArray[np.bool_]:
+        permitted = np.ones(len(rows), dtype=bool)
+        if context.allowed is not None:
+            permitted &= context.allowed[rows]
+        if context.repeat != "auto":
+            bought = np.isin(rows, known.rows[known.bought])
+            permitted &= bought if context.repeat == "only" else ~bought
+        unwanted = [*context.exclude, *(context.product_ids if context.placement in SHELVES else ())]
+        if unwanted:
+            permitted &= ~np.isin(rows, self.retrieval.ids.rows(unwanted))
+        return permitted
+
+    def _ranked(self, matrices: Sequence[NDArray[np.float32]]) -> Floats:
+        features = np.vstack(matrices)
+        if not len(features):
+            return np.zeros(0)
+        if self.ranker is None:  # too little happened to learn from: own purchases, then what is popular
+            columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
+            return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
+        return np.asarray(
+            self.ranker.predict(features, num_threads=1 if len(features) < 2_000 else 2), dtype=float
+        )
+
+    def _page(self, context: Context) -> Rows:
+        rows = self.retrieval.ids.rows(context.product_ids)
+        return rows[rows >= 0]
+
+    def _around(self, page: Rows, known: Known) -> Rows:
+        alike = np.flatnonzero(
+            np.isin(self.retrieval.catalogue.category, _known_groups(self.retrieval, page))
+        )
+        popular = alike[np.lexsort((alike, -self.retrieval.popular.scores(known, alike)))][:100]
+        weights = np.ones(len(page))
+        parts = [
+            self.retrieval.baskets.reached(page, weights)[0],
+            self.retrieval.visitors.reached(page, weights)[0],
+        ]
+        return np.unique(np.concatenate([*parts, popular, self.retrieval.popular.order[:100]]))
+
+    def _shelf_scores(self, page: Rows, known: Known, rows: Rows) -> Floats:
+        """What goes with the page, a little of what goes with the visitor, and popularity to break ties."""
+        weights = np.ones(len(page))
+        together = scores_at(self.retrieval.baskets.reached(page, weights), rows)
+        alike = scores_at(self.retrieval.visitors.reached(page, weights), rows)
+        own = scores_at(self.retrieval.visitors.reached(*strongest(known)), rows)
+        category = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
+        popular = self.retrieval.popular.scores(known, rows)
+        share = popular / max(float(popular.max(initial=0.0)), 1e-9)
+        usual = own / max(float(own.max(initial=0.0)), 1e-9)
+        return (
+            together
+            + 0.5 * alike
+            + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1
+            + SHARE_OF_POPULARITY * share
+        )
+
+    def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
+        order = np.lexsort((rows, -scores))[:n]
+        chosen, values = list(rows[order]), list(scores[order])
+        if len(chosen) < n:
+            least = min(values, default=0.0)
+            for row in self._filling(known, context, set(chosen), n - len(chosen)):
+                least -= 1e-6
+                chosen.append(row)
+                values.append(least)
+        items = []
+        for rank, (row, score) in enumerate(zip(chosen, values, strict=True), 1):
+            code, because = self._reason(known, context, int(row))
+            items.append(Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because))
+        return Answer(tuple(items), self._fallback(known, context))
+
+    def _filling(self, known: Known, context: Context, taken: set[int], missing: int) -> list[int]:
+        """Popular products that the context permits."""
+        order = self.retrieval.popular.order
+        permitted = order[self._permitted(order, known, context)]
+        return [int(row) for row in permitted[: missing + len(taken)] if int(row) not in taken][:missing]
+
+    def _fallback(self, known: Known, context: Context) -> str | None:
+        if context.placement in SHELVES and len(self._page(context)):
+            return None
+        return None if len(known.products) else "no_history"
+
+    def _reason(self, known: Known, context: Context, row: int) -> tuple[str, str | None]:
+        ids = self.retrieval.ids
+        page = self._page(context) if context.placement in SHELVES else np.zeros(0, np.int64)
+        own = known.rows == row
+        if len(page):
+            source = self.retrieval.baskets.source(page, np.ones(len(page)), row)
+            if source >= 0:
+                return "bought_together", ids.ids([source])[0]
+            source = self.retrieval.visitors.source(page, np.ones(len(page)), row)
+            return ("similar", ids.ids([source])[0]) if source >= 0 else ("popular", None)
+        if own.any():
+            return ("bought_before" if known.bought[own].any() else "looked_at"), ids.ids([row])[0]
+        for name, code in (("baskets", "bought_together"), ("visitors", "similar")):
+            source = getattr(self.retrieval, name).source(*strongest(known), row)
+            if source >= 0:
+                return code, ids.ids([source])[0]
+        groups = _known_groups(self.retrieval, known.products)
+        return (
+            ("favourite_category", None)
+            if self.retrieval.catalogue.category[row] in groups
+            else ("popular", None)
+        )
+
+    def _beside(
+        self,
+        product_id: str,
+        n: int,
+        allowed: NDArray[np.bool_] | None,
+        *,
+        code: str,
+        shares: tuple[float, float],
+    ) -> Answer:
+        row = self.retrieval.ids.row(product_id)
+        nothing = known_history(NOTHING, self.retrieval.ids, moment=0)
+        context = Context(0, placement="product", product_ids=(product_id,), allowed=allowed)
+        page = np.array([row], dtype=np.int64) if row >= 0 else np.zeros(0, np.int64)
+        rows = self._filtered(self._around(page, nothing), nothing, context)
+        one = np.ones(len(page))
+        baskets, visitors = (
+            self.retrieval.baskets.reached(page, one),
+            self.retrieval.visitors.reached(page, one),
+        )
+        scores = shares[0] * scores_at(baskets, rows) + shares[1] * scores_at(visitors, rows)
+        alike = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
+        popular = self.retrieval.popular.scores(nothing, rows)
+        near = scores > 0
+        scores = (
+            scores + 1e-3 * alike + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
+        )
+        reasons = dict(
+            zip(rows.tolist(), np.where(near, code, np.where(alike, "same_category", "popular")), strict=True)
+        )
+        order = np.lexsort((rows, -scores))[:n]
+        items = tuple(
+            Recommendation(
+                self.retrieval.ids.ids([rows[place]])[0],
+                rank,
+                float(scores[place]),
+                str(reasons[int(rows[place])]),
+                product_id if row >= 0 and reasons[int(rows[place])] != "popular" else None,
+            )
+            for rank, place in enumerate(order, 1)
+        )
+        return Answer(items, None if row >= 0 and near.any() else "nothing_known_of_product")
+
+
+def _known_groups(retrieval: Retrieval, rows: Rows) -> NDArray[np.int32]:
+    groups = np.unique(retrieval.catalogue.category[rows])
+    return groups[groups >= 0]

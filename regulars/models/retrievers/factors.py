@@ -1,0 +1,70 @@
+"""Matrix factorisation: item vectors are kept, a visitor's vector is computed from their history when they ask.
+
+Source: Hu, Koren & Volinsky (2008), Collaborative Filtering for Implicit Feedback Datasets, ICDM, equation 4.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.ids import Rows
+from regulars.models.history import Known
+
+Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """``vectors`` (n_products, n_factors); a product that had too few customers has a zero vector and is never proposed.
+
+    ``regularization`` and ``alpha`` are those that the vectors were fitted with.
+    """
+
+    vectors: Vectors
+    regularization: float
+    alpha: float
+
+    @cached_property
+    def gram(self) -> Floats:
+        """The vectors' sum of outer products, with the regularisation added; shape (n_factors, n_factors)."""
+        wide = self.vectors.astype(float)
+        return np.asarray(wide.T @ wide + self.regularization * np.eye(wide.shape[1]))
+
+    @cached_property
+    def fitted(self) -> Rows:
+        """Rows that have a vector."""
+        return np.flatnonzero(self.vectors.any(axis=1))
+
+    def fold_in(self, known: Known) -> Floats:
+        """The visitor's vector (n_factors,): the least-squares answer to their history."""
+        own = self.vectors[known.products].astype(float)
+        confidence = confidences(known.weights, self.alpha)
+        left = self.gram + (own * (confidence - 1)[:, None]).T @ own
+        return np.asarray(np.linalg.solve(left, own.T @ confidence), dtype=float)
+
+    def candidates(self, known: Known, n: int) -> Rows:
+        """Up to ``n`` rows, best first; nothing for an empty history."""
+        if not len(known.products) or not len(self.fitted):
+            return np.zeros(0, np.int64)
+        scores = self._reachable @ self.fold_in(known).astype(np.float32)
+        n = min(n, len(scores))
+        best = np.argpartition(-scores, n - 1)[:n]
+        return self.fitted[best[np.lexsort((best, -scores[best]))]]
+
+    def scores(self, known: Known, rows: Rows) -> Floats:
+        """Shape (n_rows,); 0 for an empty history."""
+        if not len(known.products):
+            return np.zeros(len(rows))
+        return np.asarray(self.vectors[rows] @ self.fold_in(known).astype(np.float32), dtype=float)
+
+    @cached_property
+    def _reachable(self) -> Vectors:
+        return np.ascontiguousarray(self.vectors[self.fitted])
+
+
+def confidences(weights: Floats, alpha: float) -> Floats:
+    """1 + alpha log(1 + weight): how sure a summed strength makes us that the product is liked."""
+    return np.asarray(1 + alpha * np.log1p(weights), dtype=float)

@@ -1,0 +1,67 @@
+"""Products that go with those of the history: found in the same baskets, or with the same visitors.
+
+Source: Deshpande & Karypis (2004), Item-based top-N recommendation algorithms, ACM TOIS 22(1).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.ids import Rows
+from regulars.models.history import Known
+
+Floats = NDArray[np.float64]
+
+STRONGEST = 100
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """``rows`` and ``similarity`` (n_products, k): each product's nearest, best first; row -1 where there are fewer."""
+
+    rows: NDArray[np.int32]
+    similarity: NDArray[np.float32]
+
+    def candidates(self, known: Known, n: int) -> Rows:
+        """Up to ``n`` rows, best first, ties by row; products of the history itself are among them where related."""
+        found, scores = self.reached(*strongest(known))
+        order = np.lexsort((found, -scores))[:n]
+        return found[order]
+
+    def scores(self, known: Known, rows: Rows) -> Floats:
+        """Shape (n_rows,); 0 for what is no neighbour of the history's strongest products."""
+        return scores_at(self.reached(*strongest(known)), rows)
+
+    def reached(self, products: Rows, weights: Floats) -> tuple[Rows, Floats]:
+        """Every product near one of ``products``, sorted by row, and its summed weight x similarity."""
+        near = self.rows[products].ravel()
+        scores = (self.similarity[products] * weights[:, None]).ravel()
+        kept = near >= 0
+        found, place = np.unique(near[kept], return_inverse=True)
+        return found.astype(np.int64), np.bincount(place, weights=scores[kept], minlength=len(found))
+
+    def source(self, products: Rows, weights: Floats, row: int) -> int:
+        """The one of ``products`` that speaks most for ``row``; -1 where none does."""
+        hits = (
+            np.where(self.rows[products] == row, self.similarity[products], 0).max(axis=1, initial=0.0)
+            * weights
+        )
+        return int(products[np.argmax(hits)]) if len(hits) and hits.max() > 0 else -1
+
+
+def strongest(known: Known) -> tuple[Rows, Floats]:
+    """The up to 100 products of largest weight and log(1 + weight), so that staples do not drown the rest."""
+    if len(known.products) <= STRONGEST:
+        return known.products, np.log1p(known.weights)
+    order = np.lexsort((known.products, -known.weights))[:STRONGEST]
+    return known.products[order], np.log1p(known.weights[order])
+
+
+def scores_at(reached: tuple[Rows, Floats], rows: Rows) -> Floats:
+    """The score of each of ``rows`` among ``reached`` (sorted by row), 0 where absent."""
+    found, scores = reached
+    if not len(found):
+        return np.zeros(len(rows))
+    place = np.minimum(np.searchsorted(found, rows), len(found) - 1)
+    return np.where(found[place] == rows, scores[place], 0.0)

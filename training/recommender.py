@@ -1,0 +1,308 @@
+"""Learns what shoppers would like next: read, fit retrievers at several moments, rank, evaluate beside baselines, fit on all.
+
+At each moment the retrievers see only what was known then; the ranker learns from what came in the horizon after it. A shop
+without purchases of known customers learns the next products of a session instead.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import lightgbm
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regulars.as_of import Tables
+from regulars.errors import DataError
+from regulars.ids import Rows
+from regulars.models.history import Known, known_rows
+from regulars.models.pairs import NAMES, pair_features
+from regulars.models.recommender import Recommender
+from regulars.models.retrieval import Retrieval
+from training.metrics import bootstrap_interval, ndcg_at, recall_at
+from training.ranking_baselines import BASELINES, tuned_half_life
+from training.results import COLUMNS, Trained
+from training.retrieving import Visits, fit_retrieval, read_shop, read_visits
+
+log = logging.getLogger(__name__)
+
+PARAMS: dict[str, Any] = {
+    "trees": 120,
+    "learning_rate": 0.08,
+    "num_leaves": 31,
+    "min_data_in_leaf": 100,
+    "feature_fraction": 0.7,
+    "lambda_l2": 5.0,
+    "snapshots": 3,
+    "visitors": 4_000,
+    "negatives": 150,
+}
+K = 20
+LEAST_EXAMPLES = 50
+CUTS_PER_SESSION = 2
+TOO_SMALL = (
+    f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
+    "purchases, their neighbours and popularity, without a ranker."
+)
+
+
+@dataclass(frozen=True)
+class Example:
+    """One history at a moment, and the products (rows of the snapshot's catalogue, sorted) that came after it.
+
+    ``count_targets`` also counts products that did not exist at the moment, which no method can know.
+    """
+
+    known: Known
+    moment: int
+    targets: Rows
+    count_targets: int
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What was known at ``at`` and what came until ``until``."""
+
+    at: datetime
+    until: datetime
+    retrieval: Retrieval
+    visits: Visits
+    examples: tuple[Example, ...]
+
+
+def train_recommender(
+    tables: Tables,
+    *,
+    as_of: datetime,
+    horizon_days: int = 28,
+    seed: int = 0,
+    params: Mapping[str, Any] | None = None,
+) -> Trained:
+    """The model fitted on all snapshots before ``as_of``, and a table of what it and its baselines reached.
+
+    Judged on the newest snapshot, by a ranker that learnt only from those before it.
+
+    Raises:
+        MissingData: where neither orders nor events are known before ``as_of``.
+        DataError: where ``params`` names a setting that does not exist.
+    """
+    chosen = _settings(params)
+    rows, products = read_shop(tables, as_of=as_of)
+    sold = rows["visitor_id"].notna() & (rows["kind"] == "purchase")
+    moments = (
+        _moments(rows, as_of, horizon_days, int(chosen["snapshots"]))
+        if sold.any()
+        else _session_moments(rows, as_of, int(chosen["snapshots"]))
+    )
+    taken = []
+    for at, until in moments:
+        taken.append(
+            _snapshot(tables, rows, at, until, bought_only=bool(sold.any()), chosen=chosen, seed=seed)
+        )
+        log.info("recommender: %s visitors came back after %s", len(taken[-1].examples), f"{at:%Y-%m-%d}")
+    judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold.any() else "looked at")
+    ranker = _fit_ranker(taken, chosen=chosen, seed=seed)
+    retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
+    settings = {"horizon_days": horizon_days, "seed": seed}
+    settings |= {"params": dict(params)} if params else {}
+    model = Recommender(retrieval, ranker, about={"as_of": as_of.isoformat(), "horizon_days": horizon_days})
+    ours = judged[judged["model"] == "regulars"]
+    metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
+    metrics |= {"products": float(len(products))}
+    return Trained(model, settings, metrics, judged, notes=() if ranker else (TOO_SMALL,))
+
+
+def _settings(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    unknown = sorted(set(params or {}) - set(PARAMS))
+    if unknown:
+        raise DataError(f"recommender has no setting {', '.join(unknown)}; it has {', '.join(PARAMS)}")
+    return PARAMS | dict(params or {})
+
+
+def _moments(
+    rows: pd.DataFrame, as_of: datetime, horizon_days: int, most: int
+) -> list[tuple[datetime, datetime]]:
+    """Up to ``most`` windows [at, until) of the horizon, newest first, one after the other, each with history before it."""
+    first = pd.Timestamp(rows["occurred_at"].min()).tz_localize("UTC").to_pydatetime()
+    ends = [as_of - timedelta(days=horizon_days * number) for number in range(most)]
+    windows = [(end - timedelta(days=horizon_days), end) for end in ends]
+    return [(at, until) for at, until in windows if at >= first + timedelta(days=horizon_days)]
+
+
+def _session_moments(rows: pd.DataFrame, as_of: datetime, most: int) -> list[tuple[datetime, datetime]]:
+    """Up to ``most`` windows, newest first, each with a tenth of all interactions."""
+    edges = rows["occurred_at"].quantile([1 - 0.1 * number for number in range(1, most + 1)])
+    starts = [pd.Timestamp(edge).floor("s").tz_localize(UTC).to_pydatetime() for edge in edges]
+    windows = list(zip(starts, [as_of, *starts[:-1]], strict=True))
+    return [(at, until) for at, until in windows if at < until]
+
+
+def _snapshot(
+    tables: Tables,
+    later: pd.DataFrame,
+    at: datetime,
+    until: datetime,
+    *,
+    bought_only: bool,
+    chosen: Mapping[str, Any],
+    seed: int,
+) -> Snapshot:
+    rows, products = read_shop(tables, as_of=at)
+    retrieval = fit_retrieval(rows, products, as_of=at, seed=seed)
+    visits = read_visits(rows, retrieval.ids)
+    window = later[(later["occurred_at"] >= _naive(at)) & (later["occurred_at"] < _naive(until))]
+    window = window[window["visitor_id"].notna()]
+    most = int(chosen["visitors"])
+    examples = (
+        _bought(window, visits, retrieval, at=at, most=most, seed=seed)
+        if bought_only
+        else _followed(window, visits, retrieval, most=most, seed=seed)
+    )
+    return Snapshot(at, until, retrieval, visits, tuple(examples))
+
+
+def _bought(
+    window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, at: datetime, most: int, seed: int
+) -> list[Example]:
+    """Visitors with history who bought in the window, with what they bought."""
+    came = window[window["kind"] == "purchase"].drop_duplicates(["visitor_id", "product_id"])
+    wanted = {str(visitor): list(group) for visitor, group in came.groupby("visitor_id")["product_id"]}
+    chosen = _drawn([visitor for visitor in wanted if visitor in visits.visitors], most=most, seed=seed)
+    moment = int(at.timestamp())
+    examples = []
+    for visitor in chosen:
+        row = visits.visitors.row(visitor)
+        part = slice(visits.starts[row], visits.starts[row + 1])
+        known = known_rows(
+            visits.rows[part], visits.at[part], visits.bought[part], visits.strength[part], moment=moment
+        )
+        targets = np.sort(retrieval.ids.rows(wanted[visitor]))
+        if len(known.products):
+            examples.append(Example(known, moment, targets[targets >= 0], len(targets)))
+    return examples
+
+
+def _followed(
+    window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, most: int, seed: int
+) -> list[Example]:
+    """Sessions of the window cut at random places: what came before, and the products that came after it."""
+    now = read_visits(window.reset_index(drop=True), retrieval.ids)
+    rng = np.random.default_rng(seed)
+    examples = []
+    for visitor in _drawn(now.visitors.to_json(), most=most, seed=seed):
+        row, past = now.visitors.row(visitor), visits.visitors.row(visitor)
+        part = slice(now.starts[row], now.starts[row + 1])
+        old = slice(visits.starts[past], visits.starts[past + 1]) if past >= 0 else slice(0, 0)
+        baskets, at, rows = now.baskets[part], now.at[part], now.rows[part]
+        for cut in np.unique(rng.integers(1, max(len(rows), 2), size=CUTS_PER_SESSION)):
+            after = np.flatnonzero(baskets[cut:] == baskets[cut - 1]) + cut
+            targets = np.unique(rows[after])
+            if not len(targets):
+                continue
+            moment = int(at[cut - 1]) + 1
+            known = known_rows(
+                np.concatenate([visits.rows[old], rows[:cut]]),
+                np.concatenate([visits.at[old], at[:cut]]),
+                np.concatenate([visits.bought[old], now.bought[part][:cut]]),
+                np.concatenate([visits.strength[old], now.strength[part][:cut]]),
+                moment=moment,
+            )
+            if len(known.products):
+                examples.append(Example(known, moment, targets[targets >= 0], len(targets)))
+    return examples
+
+
+def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
+    """``most`` of the visitors, drawn evenly, in their order."""
+    if len(visitors) <= most:
+        return list(visitors)
+    drawn = np.random.default_rng(seed).choice(len(visitors), size=most, replace=False)
+    return [visitors[place] for place in np.sort(drawn)]
+
+
+def _fit_ranker(
+    taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int
+) -> lightgbm.Booster | None:
+    """LambdaMART over the candidates of every example; None where too few visitors came back."""
+    if sum(len(snapshot.examples) for snapshot in taken) < LEAST_EXAMPLES:
+        return None
+    rng = np.random.default_rng(seed)
+    matrices, labels, sizes = [], [], []
+    for snapshot in taken:
+        for example in snapshot.examples:
+            rows = snapshot.retrieval.candidates(example.known)
+            hit = np.isin(rows, example.targets)
+            if not hit.any():
+                continue
+            others = np.flatnonzero(~hit)
+            if len(others) > chosen["negatives"]:
+                others = rng.choice(others, size=int(chosen["negatives"]), replace=False)
+            kept = np.sort(np.concatenate([np.flatnonzero(hit), others]))
+            matrices.append(
+                pair_features(snapshot.retrieval, example.known, rows[kept], moment=example.moment)
+            )
+            labels.append(hit[kept])
+            sizes.append(len(kept))
+    settings = {
+        name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")
+    }
+    settings |= {
+        "objective": "lambdarank",
+        "lambdarank_truncation_level": 30,
+        "min_data_in_leaf": int(chosen["min_data_in_leaf"]),
+        "seed": seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 2,
+        "verbose": -1,
+    }
+    if not matrices:
+        return None
+    data = lightgbm.Dataset(
+        np.vstack(matrices), np.concatenate(labels).astype(float), group=sizes, feature_name=list(NAMES)
+    )
+    return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
+
+
+def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, what: str) -> pd.DataFrame:
+    """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
+    if not taken or not taken[0].examples:
+        return pd.DataFrame(columns=list(COLUMNS))
+    test, earlier = taken[0], taken[1:]
+    targets = [set(example.targets.tolist()) | _unknown(example) for example in test.examples]
+    split = (
+        f"{len(targets):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
+        f"{len(test.retrieval.ids):,} candidates; learnt before"
+    )
+    half_life = tuned_half_life(earlier[0] if earlier else None)
+    log.info("recommender: personal top has a half-life of %g days", half_life)
+    lists: dict[str, list[list[int]]] = {
+        name: baseline(test, half_life=half_life, n=K, seed=seed) for name, baseline in BASELINES.items()
+    }
+    lists["regulars"] = _ours(test, _fit_ranker(earlier, chosen=chosen, seed=seed))
+    rows = []
+    for name, listed in lists.items():
+        for metric, measure in (("ndcg@20", ndcg_at), ("recall@20", recall_at)):
+            each = measure(listed, targets, K)  # type: ignore[arg-type]
+            low, high = bootstrap_interval(each, seed=seed)
+            rows.append((name, metric, float(each.mean()), low, high, split))
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _ours(test: Snapshot, ranker: lightgbm.Booster | None) -> list[list[int]]:
+    model = Recommender(test.retrieval, ranker, about={})
+    return [
+        list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples
+    ]
+
+
+def _unknown(example: Example) -> set[int]:
+    """One stand-in, never recommended, for each target that did not exist at the moment."""
+    return {-1 - number for number in range(example.count_targets - len(example.targets))}
+
+
+def _naive(at: datetime) -> pd.Timestamp:
+    return pd.Timestamp(at).tz_convert("UTC").tz_localize(None)

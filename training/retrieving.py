@@ -1,0 +1,243 @@
+"""Fits what proposes products: popularity, item vectors, neighbours, and what is known of each product."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import pandas as pd
+from implicit.cpu.als import AlternatingLeastSquares
+from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
+from numpy.typing import NDArray
+from scipy import sparse
+
+from features.interactions import interactions
+from features.products import product_features
+from regulars.as_of import Tables
+from regulars.errors import MissingData
+from regulars.ids import IdMap
+from regulars.models.history import DAY_S, NEWEST, STRENGTH, faded_by
+from regulars.models.retrieval import Catalogue, Retrieval
+from regulars.models.retrievers.factors import Factors, confidences
+from regulars.models.retrievers.neighbours import Neighbours
+from regulars.models.retrievers.popular import HALF_LIVES_DAYS, Popular
+
+Ints = NDArray[np.int64]
+
+FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 10, 0.05, 20.0
+LEAST_VISITORS = 3
+NEAREST = 30
+SHRINK_CUSTOMERS = 5.0
+MOST_FITTED_VISITORS = 200_000
+
+
+@dataclass(frozen=True)
+class Visits:
+    """All interactions of known visitors, sorted by visitor and time; one value per interaction.
+
+    ``starts`` (n_visitors + 1,): where each visitor's begin. ``baskets``: numbers of orders or sessions.
+    """
+
+    visitors: IdMap
+    starts: Ints
+    visitor: Ints
+    rows: Ints
+    at: Ints
+    bought: NDArray[np.bool_]
+    strength: NDArray[np.float64]
+    baskets: Ints
+
+    @property
+    def newest(self) -> NDArray[np.bool_]:
+        """True for the newest 500 of each visitor, which is all that a history may hold."""
+        ends = self.starts[1:][self.visitor]
+        return np.arange(len(self.rows)) >= ends - NEWEST
+
+
+def read_shop(tables: Tables, *, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Interactions and products known just before ``as_of``, each in a fixed order.
+
+    Raises:
+        MissingData: where nothing happened before ``as_of``.
+    """
+    rows = interactions(tables, as_of=as_of).execute()
+    if rows.empty:
+        raise MissingData(f"no order or event is known before {as_of.isoformat()}; give a later --as-of")
+    order = ["visitor_id", "occurred_at", "product_id", "kind", "basket_id"]
+    rows = rows.sort_values(order, kind="stable", ignore_index=True, na_position="last")
+    products = product_features(tables, as_of=as_of).execute().sort_values("product_id", ignore_index=True)
+    return rows, products
+
+
+def read_visits(rows: pd.DataFrame, ids: IdMap) -> Visits:
+    """The interactions of ``rows`` (of ``read_shop``) that have a visitor and say something."""
+    strength = rows["kind"].map(STRENGTH).fillna(0.0)
+    kept = rows[rows["visitor_id"].notna() & (strength > 0)]
+    codes, names = pd.factorize(kept["visitor_id"], sort=True)
+    at = _seconds(kept["occurred_at"])
+    named = pd.factorize(kept["basket_id"])[0]
+    days = codes.astype(np.int64) * 100_000 + at // DAY_S
+    baskets = np.where(named >= 0, named, -1 - days)
+    visitor = np.asarray(codes, dtype=np.int64)
+    return Visits(
+        visitors=IdMap(map(str, names)),
+        starts=np.searchsorted(visitor, np.arange(len(names) + 1)),
+        visitor=visitor,
+        rows=ids.rows(kept["product_id"].tolist()),
+        at=at,
+        bought=(kept["kind"] == "purchase").to_numpy(bool),
+        strength=strength[kept.index].to_numpy(float),
+        baskets=np.unique(baskets, return_inverse=True)[1].astype(np.int64),
+    )
+
+
+def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime, seed: int) -> Retrieval:
+    """Everything but the ranker, from what ``read_shop`` gave."""
+    ids = IdMap(products["product_id"].tolist())
+    visits = read_visits(rows, ids)
+    moment = int(as_of.timestamp())
+    return Retrieval(
+        ids=ids,
+        catalogue=_catalogue(products, visits, moment=moment),
+        popular=_popular(rows, ids, moment=moment),
+        factors=_factors(visits, len(ids), seed=seed),
+        baskets=_neighbours(visits.baskets, visits, len(ids), model=CosineRecommender(K=NEAREST + 1)),
+        visitors=_neighbours(
+            visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)
+        ),
+    )
+
+
+def _catalogue(products: pd.DataFrame, visits: Visits, *, moment: int) -> Catalogue:
+    category = products["category"]
+    parent = category.where(category.isna(), category.astype(str).str.rsplit(" > ", n=1).str[0])
+    seen = products["first_seen_at"]
+    first = np.where(seen.notna(), _seconds(seen.fillna(pd.Timestamp(0))), moment)
+    again, gap = _repeats(visits, len(products))
+    return Catalogue(
+        category=_numbers(category),
+        parent=_numbers(parent),
+        brand=_numbers(products["brand"]),
+        price=products["price"].to_numpy(np.float32),
+        first_seen_at=first.astype(np.int64),
+        count_customers=products["count_customers"].to_numpy(np.int32),
+        repeat_rate=again,
+        gap_days=gap,
+    )
+
+
+def _repeats(visits: Visits, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Per product the share of buyers who came back for it, shrunk towards the shop's, and their middle gap in days."""
+    bought = pd.DataFrame(
+        {
+            "visitor": visits.visitor[visits.bought],
+            "row": visits.rows[visits.bought],
+            "day": visits.at[visits.bought] // DAY_S,
+        }
+    ).drop_duplicates()
+    pairs = bought.groupby(["row", "visitor"])["day"].agg(["min", "max", "count"]).reset_index()
+    again = pairs[pairs["count"] > 1]
+    buyers = np.bincount(pairs["row"], minlength=count)
+    repeaters = np.bincount(again["row"], minlength=count)
+    overall = len(again) / max(len(pairs), 1)
+    share = (repeaters + SHRINK_CUSTOMERS * overall) / (buyers + SHRINK_CUSTOMERS)
+    gaps = ((again["max"] - again["min"]) / (again["count"] - 1)).groupby(again["row"]).median()
+    return share.astype(np.float32), gaps.reindex(range(count)).to_numpy(np.float32)
+
+
+def _popular(rows: pd.DataFrame, ids: IdMap, *, moment: int) -> Popular:
+    """A product counts once per visitor and day; without a visitor once per row."""
+    at = _seconds(rows["occurred_at"])
+    frame = pd.DataFrame(
+        {
+            "row": ids.rows(rows["product_id"].tolist()),
+            "day": at // DAY_S,
+            "strength": rows["kind"].map(STRENGTH).fillna(0.0),
+        }
+    )
+    codes = pd.factorize(rows["visitor_id"])[0]
+    frame["visitor"] = np.where(codes >= 0, codes, -1 - np.arange(len(rows)))
+    once = frame.groupby(["row", "visitor", "day"], sort=True)["strength"].max().reset_index()
+    age = moment / DAY_S - once["day"].to_numpy()
+    columns = []
+    for half_life in HALF_LIVES_DAYS:
+        weights = once["strength"].to_numpy() * np.exp2(-age / half_life)
+        sums = np.bincount(once["row"], weights=weights, minlength=len(ids))
+        columns.append(1e4 * sums / max(float(sums.sum()), 1e-12))
+    return Popular(np.column_stack(columns).astype(np.float32))
+
+
+def _factors(visits: Visits, count: int, *, seed: int) -> Factors:
+    """Item vectors; those of products with fewer than three visitors are zero."""
+    matrix = _strengths(visits, count)
+    enough = np.flatnonzero(np.bincount(matrix.indices, minlength=count) >= LEAST_VISITORS)
+    vectors = np.zeros((count, FACTORS), np.float32)
+    if len(enough) > FACTORS:
+        matrix = matrix[:, enough]
+        matrix.data = confidences(matrix.data, ALPHA)
+        model = AlternatingLeastSquares(
+            factors=FACTORS,
+            regularization=REGULARIZATION,
+            alpha=1.0,
+            iterations=ITERATIONS,
+            random_state=seed,
+            num_threads=2,
+        )
+        model.fit(matrix.astype(np.float32).tocsr(), show_progress=False)
+        vectors[enough] = model.item_factors
+    return Factors(vectors, REGULARIZATION, ALPHA)
+
+
+def _strengths(visits: Visits, count: int) -> sparse.csr_matrix:
+    """Visitors x products, summed as a history sums them (``Known.weights``)."""
+    last = visits.at[visits.starts[1:] - 1][visits.visitor]
+    kept = visits.newest & (visits.visitor < MOST_FITTED_VISITORS)
+    faded = visits.strength * faded_by(visits.at, last)
+    shape = (len(visits.visitors), count)
+    return sparse.csr_matrix((faded[kept], (visits.visitor[kept], visits.rows[kept])), shape=shape)
+
+
+def _neighbours(
+    groups: Ints, visits: Visits, count: int, *, model: CosineRecommender | BM25Recommender
+) -> Neighbours:
+    """The nearest products by the groups (baskets, or visitors) that they share."""
+    kept = visits.newest
+    shape = (int(groups.max(initial=-1)) + 1, count)
+    matrix = sparse.csr_matrix((np.ones(int(kept.sum())), (groups[kept], visits.rows[kept])), shape=shape)
+    matrix.data[:] = 1.0
+    visitors = sparse.csr_matrix(
+        (np.ones(int(kept.sum())), (visits.visitor[kept], visits.rows[kept])),
+        shape=(len(visits.visitors), count),
+    )
+    rare = np.bincount(visitors.indices, minlength=count) < LEAST_VISITORS
+    matrix = (matrix @ sparse.diags((~rare).astype(float))).tocsr()
+    matrix.eliminate_zeros()
+    near = np.full((count, NEAREST), -1, np.int32)
+    similarity = np.zeros((count, NEAREST), np.float32)
+    if matrix.nnz:
+        model.fit(matrix, show_progress=False)
+        _nearest(model.similarity.tocsr(), near, similarity)
+    return Neighbours(near, similarity)
+
+
+def _nearest(found: sparse.csr_matrix, near: NDArray[np.int32], similarity: NDArray[np.float32]) -> None:
+    """Fill in each row's neighbours, best first, ties by row, the product itself left out; scaled to at most 1."""
+    rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
+    kept = (rows != found.indices) & (found.data > 0)
+    rows, columns, values = rows[kept], found.indices[kept], found.data[kept]
+    if not len(rows):
+        return
+    values = values / values.max()
+    order = np.lexsort((columns, -values, rows))
+    rows, columns, values = rows[order], columns[order], values[order]
+    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
+    kept = place < near.shape[1]
+    near[rows[kept], place[kept]] = columns[kept]
+    similarity[rows[kept], place[kept]] = values[kept]
+
+
+def _numbers(values: pd.Series) -> NDArray[np.int32]:
+    return np.asarray(pd.factorize(values, sort=True)[0], dtype=np.int32)
+
+
+def _seconds(times: pd.Series) -> Ints:
+    return times.to_numpy().astype("datetime64[s]").astype(np.int64)
