@@ -25,9 +25,7 @@ from training.scoring import decide_customers, load_churn, load_offers, score_cu
 from training.tracking import Tracking
 
 OutOption = Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")]
-VersionOption = Annotated[
-    int | None, typer.Option("--version", help="A version other than the one that fits --as-of.")
-]
+VersionOption = Annotated[int | None, typer.Option("--version", help="A version other than the one that fits --as-of.")]
 Placement = Literal["home", "product", "cart", "category", "search", "order", "email"]
 HISTORY_COLUMNS = ("history_id", "product_id", "occurred_at")
 
@@ -46,34 +44,26 @@ def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: J
     tracking = Tracking(shop.settings)
     chosen = tracking.version_for("churn", as_of=at, number=version)
     with working(f"scoring as of {at.isoformat()}"):
-        scores = score_customers(
-            shop.tables(), load_churn(tracking, chosen), as_of=at, settings=shop.settings
-        )
+        scores = score_customers(shop.tables(), load_churn(tracking, chosen), as_of=at, settings=shop.settings)
         shop.lake.keep_scores(scores, model="churn", version=chosen.number, as_of=at)
     write_frame(scores, out)
     say(
         f"{len(scores):,} customers scored by churn version {chosen.number}, written to {out}",
         as_json=as_json,
     )
-    finish(
-        {"rows": len(scores), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json
-    )
+    finish({"rows": len(scores), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
 
 
 def recommend(
     as_of: AsOf,
     out: OutOption,
     n: Annotated[int, typer.Option("-n", min=1, max=1000, help="Products per customer.")] = 20,
-    customers: Annotated[
-        Path | None, typer.Option(help="A file with customer_id; default: all with history.")
-    ] = None,
+    customers: Annotated[Path | None, typer.Option(help="A file with customer_id; default: all with history.")] = None,
     histories: Annotated[
         Path | None, typer.Option(help="A file with history_id, product_id, occurred_at[, name].")
     ] = None,
     placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "email",
-    repeat: Annotated[
-        Literal["auto", "only", "never"], typer.Option(help="Products bought before.")
-    ] = "auto",
+    repeat: Annotated[Literal["auto", "only", "never"], typer.Option(help="Products bought before.")] = "auto",
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -98,9 +88,7 @@ def recommend(
             )
     write_frame(rows, out)
     say(f"{len(rows):,} recommendations by version {chosen.number}, written to {out}", as_json=as_json)
-    finish(
-        {"rows": len(rows), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json
-    )
+    finish({"rows": len(rows), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
 
 
 def decide(
@@ -109,9 +97,7 @@ def decide(
     out: OutOption,
     explore: Annotated[Literal["on", "off"], typer.Option(help="Draw one decision in ten evenly.")] = "on",
     seed: Annotated[int, typer.Option(help="For the draws of --explore on.")] = 0,
-    outcome: Annotated[
-        str | None, typer.Option(help="The outcome the model must have been trained for.")
-    ] = None,
+    outcome: Annotated[str | None, typer.Option(help="The outcome the model must have been trained for.")] = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:

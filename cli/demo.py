@@ -103,18 +103,14 @@ def _show_answers(shop: Shop, versions: dict[str, Version], as_of: datetime) -> 
             {
                 "customer": risky["customer_id"],
                 "leaves with": [f"{p:.0%}" for p in risky["churn_probability"]],
-                "95 %": [
-                    f"{a:.0%}-{b:.0%}" for a, b in zip(risky["churn_low"], risky["churn_high"], strict=True)
-                ],
+                "95 %": [f"{a:.0%}-{b:.0%}" for a, b in zip(risky["churn_low"], risky["churn_high"], strict=True)],
                 "because": [reasons_in_words(reasons) for reasons in risky["reasons"]],
             }
         ),
         title=f"Five customers at risk, of {len(scores):,}",
     )
     tables = shop.tables()
-    regular = str(
-        scores.sort_values(["count_orders", "customer_id"], ascending=[False, True])["customer_id"].iloc[0]
-    )
+    regular = str(scores.sort_values(["count_orders", "customer_id"], ascending=[False, True])["customer_id"].iloc[0])
     model = load_recommender(tracking, versions["recommender"])
     liked = recommend_customers(tables, model, as_of=as_of, n=SHOWN_PRODUCTS, customers=[regular])
     names = product_features(tables, as_of=as_of).select("product_id", "name", "price").execute()
@@ -135,14 +131,10 @@ def _show_answers(shop: Shop, versions: dict[str, Version], as_of: datetime) -> 
     _show_offer(tracking, tables, versions["offers"], as_of, list(scores["customer_id"]))
 
 
-def _show_offer(
-    tracking: Tracking, tables: dict, version: Version, as_of: datetime, customers: list[str]
-) -> None:
+def _show_offer(tracking: Tracking, tables: dict, version: Version, as_of: datetime, customers: list[str]) -> None:
     model = load_offers(tracking, version)
     made = decide_customers(tables, model, as_of=as_of, customers=customers, explore=False)
-    worth = made[made["offer_id"] != ""].sort_values(
-        ["expected_value", "customer_id"], ascending=[False, True]
-    )
+    worth = made[made["offer_id"] != ""].sort_values(["expected_value", "customer_id"], ascending=[False, True])
     print()
     if worth.empty:
         print("No offer that runs now is expected to bring more than it costs.")

@@ -12,9 +12,7 @@ from features.sources.files import import_file
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
 
-Allow = Annotated[
-    bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")
-]
+Allow = Annotated[bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")]
 DATASETS = ("complete-journey",)
 
 
@@ -27,9 +25,7 @@ def register(app: typer.Typer) -> None:
 def import_table(
     table: Annotated[str, typer.Argument(help=f"One of: {', '.join(TABLES)}.")],
     file: Annotated[Path, typer.Argument(help="A csv or parquet file.")],
-    map_: Annotated[
-        list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")
-    ] = None,
+    map_: Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")] = None,
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -58,9 +54,7 @@ def import_dataset(
         raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}")
     shop = open_shop()
     with working(f"importing {name}"):
-        reports = import_complete_journey(
-            shop.lake, refused_folder=refused_folder(shop), allow_rejects=allow_rejects
-        )
+        reports = import_complete_journey(shop.lake, refused_folder=refused_folder(shop), allow_rejects=allow_rejects)
     show_reports(reports, as_json=as_json)
 
 

@@ -50,9 +50,7 @@ def publish(as_json: JsonOption = False) -> None:
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Processes; more than one needs PostgreSQL.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; more than one needs PostgreSQL.")] = None,
 ) -> None:
     """Run the service until it is told to stop."""
     shop = open_shop()

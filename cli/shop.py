@@ -21,12 +21,8 @@ from regulars.errors import DataError, MissingData
 from regulars.lake import Lake
 from regulars.settings import Settings, read_settings
 
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")
-]
-AsOf = Annotated[
-    str, typer.Option("--as-of", help="Nothing known at or after this moment has any influence.")
-]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")]
+AsOf = Annotated[str, typer.Option("--as-of", help="Nothing known at or after this moment has any influence.")]
 
 console = Console(stderr=True, highlight=False)
 

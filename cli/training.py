@@ -4,6 +4,7 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -45,9 +46,7 @@ def write_features(
     out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")],
     labels: Annotated[str | None, typer.Option(help="Add labels: churn.")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="Days that a label looks ahead.")] = 28,
-    lookback: Annotated[
-        int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")
-    ] = 365,
+    lookback: Annotated[int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")] = 365,
     as_json: JsonOption = False,
 ) -> None:
     """Write one row per customer and moment."""
@@ -74,9 +73,7 @@ def train(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(MODELS)}.")],
     as_of: AsOf,
     horizon: Annotated[int | None, typer.Option(min=1, help="Days that the model looks ahead.")] = None,
-    lookback: Annotated[
-        int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")
-    ] = None,
+    lookback: Annotated[int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")] = None,
     seed: Annotated[int, typer.Option(help="Same data, settings and seed: same model.")] = 0,
     params: Annotated[Path | None, typer.Option(help="A JSON file of model settings.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -133,9 +130,7 @@ def train_model(
     settings = {name: asked[name] for name in names if asked.get(name) is not None}
     data_hash = shop.lake.manifest().content_hash()
     trained = fit(shop.tables(), as_of=as_of, **settings)
-    version = Tracking(shop.settings).register(
-        model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name
-    )
+    version = Tracking(shop.settings).register(model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name)
     return version, trained
 
 
@@ -166,7 +161,7 @@ def _show(version: Version, table: pd.DataFrame, notes: Sequence[str], *, as_jso
 
 
 def _cell(value: float, low: float, high: float) -> str:
-    return f"{value:.4f}" if low != low or low == high else f"{value:.4f} ({low:.4f} to {high:.4f})"
+    return f"{value:.4f}" if isnan(low) or low == high else f"{value:.4f} ({low:.4f} to {high:.4f})"
 
 
 def _params(file: Path | None) -> dict[str, Any] | None:

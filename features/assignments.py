@@ -30,9 +30,7 @@ def assigned_rows(tables: Tables, *, as_of: datetime, horizon_days: int, outcome
             "offers are learnt from assignments and outcomes; import them first: regulars import assignments FILE"
         )
     rows = known["assignments"].execute().sort_values("assignment_id", ignore_index=True)
-    closed = rows[rows["assigned_at"] + pd.Timedelta(days=horizon_days) <= _naive(as_of)].reset_index(
-        drop=True
-    )
+    closed = rows[rows["assigned_at"] + pd.Timedelta(days=horizon_days) <= _naive(as_of)].reset_index(drop=True)
     if closed.empty:
         raise MissingData(
             f"none of {len(rows):,} assignments was made {horizon_days} days before {as_of.isoformat()}; "
@@ -50,9 +48,7 @@ def recorded_outcome(tables: Tables, *, as_of: datetime) -> str:
     known = known_tables(tables, as_of=as_of)
     kinds: list[str] = []
     if {"outcomes", "assignments"} <= set(known):
-        seen = known["outcomes"].inner_join(
-            known["assignments"].select("assignment_id", "offer_id"), "assignment_id"
-        )
+        seen = known["outcomes"].inner_join(known["assignments"].select("assignment_id", "offer_id"), "assignment_id")
         counted = seen.group_by("kind").agg(all=seen.count(), held_out=seen.offer_id.isnull().sum()).execute()
         if (counted.loc[counted["kind"] == "converted", "held_out"] > 0).any():
             return "converted"
@@ -93,9 +89,7 @@ def _moments(times: pd.Series) -> np.ndarray:
     return distinct[np.linspace(0, len(distinct) - 1, MOST_MOMENTS).astype(int)]
 
 
-def _outcome(
-    known: dict[str, ibis.Table], rows: pd.DataFrame, *, horizon_days: int, outcome: str
-) -> np.ndarray:
+def _outcome(known: dict[str, ibis.Table], rows: pd.DataFrame, *, horizon_days: int, outcome: str) -> np.ndarray:
     if outcome in RECORDED:
         return _recorded(known, rows, horizon_days=horizon_days, kind=outcome)
     if "orders" in known:
@@ -105,9 +99,7 @@ def _outcome(
     raise MissingData(f"the outcome {outcome} needs the table orders; import it or name another --outcome")
 
 
-def _recorded(
-    known: dict[str, ibis.Table], rows: pd.DataFrame, *, horizon_days: int, kind: str | None
-) -> np.ndarray:
+def _recorded(known: dict[str, ibis.Table], rows: pd.DataFrame, *, horizon_days: int, kind: str | None) -> np.ndarray:
     if "outcomes" not in known:
         raise MissingData("no outcomes are known; import them first: regulars import outcomes FILE")
     outcomes = known["outcomes"].execute()
@@ -127,15 +119,11 @@ def _recorded(
 def _from_orders(orders: ibis.Table, rows: pd.DataFrame, *, horizon_days: int, outcome: str) -> np.ndarray:
     sums = np.zeros(len(rows))
     for assigned_at, group in rows.groupby("assigned_at"):
-        start = pd.Timestamp(assigned_at)
+        start = pd.Timestamp(str(assigned_at))
         end = start + timedelta(days=horizon_days)
-        window = orders.filter(
-            (orders.ordered_at >= start.to_pydatetime()) & (orders.ordered_at < end.to_pydatetime())
-        )
+        window = orders.filter((orders.ordered_at >= start.to_pydatetime()) & (orders.ordered_at < end.to_pydatetime()))
         cents = (window.quantity * window.unit_price * 10_000).round().cast("int64")
-        spent = (
-            window.group_by("customer_id").agg(money=cents.sum()).execute().set_index("customer_id")["money"]
-        )
+        spent = window.group_by("customer_id").agg(money=cents.sum()).execute().set_index("customer_id")["money"]
         found = group["customer_id"].map(spent)
         sums[group.index] = found.notna() if outcome == "retained" else found.fillna(0.0) / 10_000
     return sums

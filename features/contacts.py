@@ -1,6 +1,7 @@
 """How a customer may be reached: what they consented to, channel by channel, and where they unsubscribed."""
 
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 
@@ -21,16 +22,16 @@ def contacts(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     )
     said = _said_by_customers(known["customers"].execute()) if "customers" in known else _empty()
     newest = _newest(known["consents"].execute()) if "consents" in known else _no_consents()
-    left = (
-        _unsubscribed(known["messages"].execute(), newest) if "messages" in known else pd.Series(dtype=object)
-    )
-    ids = said.index.union(newest["customer_id"]).union(left.index).sort_values()
+    left = _unsubscribed(known["messages"].execute(), newest) if "messages" in known else pd.Series(dtype=object)
+    ids = said.index.union(pd.Index(newest["customer_id"])).union(left.index).sort_values()
     merged = said.reindex(ids)
-    for (customer, channel), given in newest.groupby(["customer_id", "channel"])["given"].all().items():
-        if channel in CHANNELS:
-            merged.loc[customer, f"consent_{channel}"] = bool(given)
+    for channel in CHANNELS:
+        rows = newest[newest["channel"] == channel].astype({"given": bool})
+        given = rows.groupby("customer_id")["given"].all().astype(object)
+        merged[f"consent_{channel}"] = given.reindex(ids).where(ids.isin(given.index), merged[f"consent_{channel}"])
     unsubscribed = left.reindex(ids)
-    return merged.assign(unsubscribed=[found if isinstance(found, list) else [] for found in unsubscribed])
+    lists: list[Any] = [found if isinstance(found, list) else [] for found in unsubscribed]
+    return merged.assign(unsubscribed=lists)
 
 
 def _said_by_customers(customers: pd.DataFrame) -> pd.DataFrame:
@@ -44,9 +45,7 @@ def _said_by_customers(customers: pd.DataFrame) -> pd.DataFrame:
 
 def _empty(index: pd.Index | None = None) -> pd.DataFrame:
     index = pd.Index([], name="customer_id", dtype=object) if index is None else index
-    return pd.DataFrame(
-        {f"consent_{channel}": [None] * len(index) for channel in CHANNELS}, index=index, dtype=object
-    )
+    return pd.DataFrame({f"consent_{channel}": [None] * len(index) for channel in CHANNELS}, index=index, dtype=object)
 
 
 def _no_consents() -> pd.DataFrame:
@@ -61,9 +60,7 @@ def _newest(consents: pd.DataFrame) -> pd.DataFrame:
 def _unsubscribed(messages: pd.DataFrame, newest: pd.DataFrame) -> pd.Series:
     left = messages.dropna(subset=["unsubscribed_at"])
     last = left.groupby(["customer_id", "channel"], as_index=False)["unsubscribed_at"].max()
-    given = (
-        newest[newest["given"].astype(bool)].groupby(["customer_id", "channel"], as_index=False)["at"].max()
-    )
+    given = newest[newest["given"].astype(bool)].groupby(["customer_id", "channel"], as_index=False)["at"].max()
     joined = last.merge(given, on=["customer_id", "channel"], how="left")
     still = joined[joined["at"].isna() | (joined["at"] <= joined["unsubscribed_at"])]
     return still.groupby("customer_id")["channel"].agg(sorted)

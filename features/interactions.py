@@ -106,8 +106,6 @@ def _with_owner(events: ibis.Table) -> ibis.Table:
     )
     joined = events.left_join(first, events.anonymous_id == first.known_as)
     apart = ibis.interval(days=IDENTIFIED_WITHIN_DAYS)
-    near = (joined.occurred_at >= joined.identified_at - apart) & (
-        joined.occurred_at <= joined.identified_at + apart
-    )
+    near = (joined.occurred_at >= joined.identified_at - apart) & (joined.occurred_at <= joined.identified_at + apart)
     owner = ibis.coalesce(joined.customer_id, ibis.ifelse(near, joined.identified_id, ibis.null("string")))
     return joined.mutate(owner_id=owner).drop("known_as", "identified_id", "identified_at")

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import ibis
+import pandas as pd
 
 from regulars.as_of import Tables, known_tables, moment
 from regulars.errors import MissingData
@@ -45,9 +46,7 @@ def churn_labels(
     after = known_tables(orders, as_of=label_as_of or END_OF_TIME)["orders"]
     began = ibis.literal(start - timedelta(days=lookback_days), "timestamp")
     eligible = (
-        before.filter(before.customer_id.notnull() & (before.ordered_at >= began))
-        .select("customer_id")
-        .distinct()
+        before.filter(before.customer_id.notnull() & (before.ordered_at >= began)).select("customer_id").distinct()
     )
     window = (after.ordered_at >= ibis.literal(start, "timestamp")) & (
         after.ordered_at < ibis.literal(end, "timestamp")
@@ -63,7 +62,7 @@ def _check_known(orders: Tables, end: datetime, label_as_of: datetime | None) ->
         known_until = moment(label_as_of)
     else:
         last = orders["orders"].ordered_at.max().execute()
-        known_until = end if last is None or last != last else last.to_pydatetime() + timedelta(days=1)
+        known_until = end if pd.isna(last) else last.to_pydatetime() + timedelta(days=1)
     if end > known_until:
         raise MissingData(
             f"labels look ahead to {end.isoformat()}, but what happened is known only until {known_until.isoformat()}; "

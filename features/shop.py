@@ -51,9 +51,7 @@ def shop_rhythm(tables: Tables, *, as_of: datetime) -> ShopRhythm:
     history = int(known.now // DAY - counted["first"].min())
     gaps = counted.dropna(subset=["gap"]).sort_values("gap")
     total = int(gaps["times"].sum())
-    median, p95 = (
-        _quantile(gaps["gap"].tolist(), gaps["times"].tolist(), share) for share in (0.5, RETURNED_SHARE)
-    )
+    median, p95 = (_quantile(gaps["gap"].tolist(), gaps["times"].tolist(), share) for share in (0.5, RETURNED_SHARE))
     horizon = _horizon(p95, history)
     return ShopRhythm(
         days_of_history=history,

@@ -20,7 +20,7 @@ RECEIVED = "received_at"
 ORDER = "import_order"
 KNOWN = "known_from"
 SUPERSEDED = "superseded_at"
-ALWAYS = datetime(1, 1, 1)  # noqa: DTZ001 - the lake's times are UTC without zone
+ALWAYS = datetime(1, 1, 1)  # the lake's times are UTC without zone
 
 Tables = Mapping[str, ibis.Table]
 

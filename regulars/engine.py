@@ -53,9 +53,7 @@ def _spark() -> ibis.BaseBackend:
     try:
         from pyspark.sql import SparkSession  # noqa: PLC0415 - an extra that most shops do not install
     except ModuleNotFoundError as error:
-        raise SettingsError(
-            "the engine spark is not installed; run: pip install 'regulars[spark]'"
-        ) from error
+        raise SettingsError("the engine spark is not installed; run: pip install 'regulars[spark]'") from error
     if "JAVA_HOME" not in os.environ and shutil.which("java") is None:
         os.environ["JAVA_HOME"] = str(_packaged_java())
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)

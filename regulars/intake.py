@@ -60,9 +60,7 @@ def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str
     return {name: str(kind) for name, kind, *_ in rows}
 
 
-def match_columns(
-    table: Table, found: Mapping[str, str], mapping: Mapping[str, str], *, source: str
-) -> dict[str, str]:
+def match_columns(table: Table, found: Mapping[str, str], mapping: Mapping[str, str], *, source: str) -> dict[str, str]:
     """Field -> column of the file: as ``mapping`` says, else the column of the field's own name.
 
     Raises:
@@ -71,13 +69,9 @@ def match_columns(
     known = {*table.names, _RECEIVED.name}
     for name, column in mapping.items():
         if name not in known:
-            raise ImportRefused(
-                f"--map {name}={column}: {table.name} has no field {name}; it has {', '.join(known)}"
-            )
+            raise ImportRefused(f"--map {name}={column}: {table.name} has no field {name}; it has {', '.join(known)}")
         if column not in found:
-            raise ImportRefused(
-                f"{source} has no column {column!r} to map to {name}; it has {', '.join(found)}"
-            )
+            raise ImportRefused(f"{source} has no column {column!r} to map to {name}; it has {', '.join(found)}")
     fields = {name: mapping.get(name, name) for name in (*table.names, _RECEIVED.name)}
     fields = {name: column for name, column in fields.items() if column in found}
     made_up = {table.default_key}
@@ -125,7 +119,7 @@ def refused_by_rule(connection: duckdb.DuckDBPyConnection, checked: str) -> dict
     rows = connection.execute(
         f"select {RULE}, count(*) from {checked} where {RULE} is not null group by 1 order by 2 desc, 1"
     ).fetchall()
-    return {rule: count for rule, count in rows}
+    return dict(rows)
 
 
 def write_refused(connection: duckdb.DuckDBPyConnection, relation: str, checked: str, *, file: Path) -> None:
@@ -209,9 +203,7 @@ def _rules(table: Table, declared: list[Column]) -> str:
             whens.append((f"{name} > {column.most}", f"{column.name}: must be {column.most:g} or less"))
         if column.one_of:
             allowed = ", ".join(literal(value) for value in column.one_of)
-            whens.append(
-                (f"{name} not in ({allowed})", f"{column.name}: must be one of {', '.join(column.one_of)}")
-            )
+            whens.append((f"{name} not in ({allowed})", f"{column.name}: must be one of {', '.join(column.one_of)}"))
     present = {column.name for column in declared}
     for group in table.any_of:
         empty = [f"{quoted(name)} is null" for name in group if name in present] or ["true"]
@@ -232,9 +224,7 @@ def _make_key(connection: duckdb.DuckDBPyConnection, table: Table, checked: str,
         key = f"product_id || '#' || row_number() over (partition by order_id, product_id order by {LINE})"
     else:
         named = [quoted(name) for name in table.names if name in has]
-        digest = (
-            "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({n}::varchar, chr(30))" for n in named) + "))"
-        )
+        digest = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({n}::varchar, chr(30))" for n in named) + "))"
         key = f"{digest} || '-' || row_number() over (partition by {digest} order by {LINE})"
     connection.execute(
         f"create or replace temp table {checked} as select *, {key} as {table.default_key} from {checked}"

@@ -114,9 +114,7 @@ class Lake:
                 yield batch
                 batch._commit()
         except Timeout as error:
-            raise LakeError(
-                f"another program has been writing to {self.folder} for ten minutes; try again"
-            ) from error
+            raise LakeError(f"another program has been writing to {self.folder} for ten minutes; try again") from error
 
     def keep_scores(self, scores: pd.DataFrame, *, model: str, version: int, as_of: datetime) -> None:
         """Keep ``scores`` as what ``version`` says at ``as_of``, unless it already said something at a later moment."""
@@ -190,9 +188,7 @@ class Batch:
                 self._manifest,
                 next_import=self.number + 1,
                 files={**self._manifest.files, table.name: self._live(table) + files},
-                unique=(self._manifest.unique | {table.name})
-                if still_unique
-                else self._manifest.unique - {table.name},
+                unique=(self._manifest.unique | {table.name}) if still_unique else self._manifest.unique - {table.name},
             )
         added = sum(file.rows for file in files)
         return added, self._count(good) - added
@@ -233,20 +229,13 @@ class Batch:
         """``good`` without rows that say what an earlier version of their key already said."""
         same = [quoted(name) for name in (*table.names, RECEIVED)]
         key = {quoted(name) for name in table.key}
-        once = (
-            f"qualify row_number() over (partition by {', '.join(same)} order by {ORDER}) = 1"
-            if repeated
-            else ""
-        )
-        months = {
-            row[0] for row in self._connection.execute(f"select distinct _month from {good}").fetchall()
-        }
+        once = f"qualify row_number() over (partition by {', '.join(same)} order by {ORDER}) = 1" if repeated else ""
+        months = {row[0] for row in self._connection.execute(f"select distinct _month from {good}").fetchall()}
         files = [file for file in self._live(table) if file.month in months]
         unseen = ""
         if files:
             equal = " and ".join(
-                f"o.{name} = n.{name}" if name in key else f"o.{name} is not distinct from n.{name}"
-                for name in same
+                f"o.{name} = n.{name}" if name in key else f"o.{name} is not distinct from n.{name}" for name in same
             )
             unseen = f"where not exists (select 1 from {self._scan(files)} o where {equal})"
         self._connection.execute(
@@ -311,9 +300,7 @@ _SQL_TYPES = {
 def _kept(engine: ibis.BaseBackend, name: str, rows: ibis.Table) -> ibis.Table:
     """``rows`` computed once: every later look at them filters on what was computed."""
     if engine.name == "duckdb":
-        engine.raw_sql(
-            f"create or replace temp table {quoted(name)} as {ibis.to_sql(rows, dialect='duckdb')}"
-        )
+        engine.raw_sql(f"create or replace temp table {quoted(name)} as {ibis.to_sql(rows, dialect='duckdb')}")
         return engine.table(name, database=("temp", "main"))
     return rows.cache()
 

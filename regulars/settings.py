@@ -96,9 +96,7 @@ def _zone(env: Mapping[str, str]) -> str:
     try:
         ZoneInfo(value)
     except (KeyError, ValueError, OSError) as error:
-        raise SettingsError(
-            f"{PREFIX}TIMEZONE must be an IANA zone such as Europe/Berlin, got {value!r}"
-        ) from error
+        raise SettingsError(f"{PREFIX}TIMEZONE must be an IANA zone such as Europe/Berlin, got {value!r}") from error
     return value
 
 

@@ -13,6 +13,11 @@ import pyarrow.parquet as pq
 
 from regulars.as_of import ORDER, RECEIVED, with_validity
 from regulars.engine import read_files
+from regulars.ids import IdMap
+from regulars.models.retrieval import Catalogue, Retrieval
+from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.neighbours import Neighbours
+from regulars.models.retrievers.popular import Popular
 from regulars.tables import TABLES
 
 ARROW = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "time": pa.timestamp("us")}
@@ -36,7 +41,7 @@ def _table(engine: ibis.BaseBackend, folder: Path, name: str, rows: list[Mapping
     whole = []
     for place, row in enumerate(rows):
         made = {"line_id": str(place)} if table.default_key == "line_id" else {}
-        whole.append({name: None for name in schema.names} | made | {ORDER: place} | dict(row))
+        whole.append(dict.fromkeys(schema.names) | made | {ORDER: place} | dict(row))
     path = folder / f"{name}-{len(list(folder.iterdir()))}.parquet"
     pq.write_table(pa.Table.from_pylist(whole, schema=schema), path)
     return with_validity(read_files(engine, [str(path)], name=name), table)
@@ -58,9 +63,35 @@ def shop_orders(*, customers: int, days: int, end: datetime, seed: int, products
         while day < min(days, left + days / 4):
             order = f"o{number}-{len(lines)}"
             for product in set(rng.choice(favourites, size=2)) | {int(rng.zipf(1.6)) % products}:
-                lines.append(
-                    (order, f"c{number}", f"p{product}", start + timedelta(days=day), 1.0, 1.0 + product)
-                )
+                lines.append((order, f"c{number}", f"p{product}", start + timedelta(days=day), 1.0, 1.0 + product))
             day += rng.exponential(gap)
     columns = ["order_id", "customer_id", "product_id", "ordered_at", "quantity", "unit_price"]
     return pd.DataFrame(lines, columns=columns)
+
+
+def tiny_retrieval(ids: IdMap) -> Retrieval:
+    """Retrievers over six products in two groups of three: within a group they go together, the first ones sell most."""
+    group = np.array([0, 0, 0, 1, 1, 1])
+    near = np.array([[other for other in range(6) if group[other] == group[row] and other != row] for row in range(6)])
+    similarity = np.tile(np.array([1.0, 0.5], np.float32), (6, 1))
+    together = Neighbours(near.astype(np.int32), similarity)
+    counts = np.arange(6, 0, -1, dtype=np.float32)
+    catalogue = Catalogue(
+        category=group.astype(np.int32),
+        parent=np.zeros(6, np.int32),
+        brand=np.full(6, -1, np.int32),
+        price=np.arange(1, 7, dtype=np.float32),
+        first_seen_at=np.full(6, 1_600_000_000, np.int64),
+        count_customers=np.arange(6, 0, -1, dtype=np.int32),
+        repeat_rate=np.full(6, 0.2, np.float32),
+        gap_days=np.full(6, 14.0, np.float32),
+    )
+    vectors = np.column_stack([group == 0, group == 1]) + np.arange(6)[:, None] / 100
+    return Retrieval(
+        ids=ids,
+        catalogue=catalogue,
+        popular=Popular(np.column_stack([counts] * 3)),
+        factors=Factors(vectors.astype(np.float32), 0.05, 20.0),
+        baskets=together,
+        visitors=together,
+    )

@@ -58,7 +58,7 @@ PARAMS: dict[str, Any] = {
 LEAST_OF_EACH_CLASS = 30
 PULL_TO_EQUAL = 0.05
 REPORTED = ("auc", "ece", "brier", "log_loss")
-TREE_NAMES = tuple(name for name in FEATURES if name not in SEASON) + ("probability_no_order",)
+TREE_NAMES = (*(name for name in FEATURES if name not in SEASON), "probability_no_order")
 TOO_SMALL = (
     f"Fewer than {LEAST_OF_EACH_CLASS} customers who left, or who stayed, are known from earlier moments: "
     "the answers are those of the buy-till-you-die model alone."
@@ -104,7 +104,6 @@ def train_churn(
     rhythm = shop_rhythm(tables, as_of=as_of)
     horizon = horizon_days or rhythm.default_horizon_days
     lookback = lookback_days or rhythm.default_lookback_days
-    log.info("churn: %s", rhythm.explanation)
     first = as_of - timedelta(days=rhythm.days_of_history) + timedelta(days=max(horizon, 14))
     moments = snapshots(
         first, as_of, horizon_days=horizon, step_days=max(7, horizon // 2), most=int(chosen["most_snapshots"])
@@ -134,9 +133,7 @@ def train_churn(
         as_of=as_of.isoformat(),
     )
     ours = table[table["model"] == "regulars"]
-    metrics = {str(row.metric): float(row.value) for row in ours.itertuples()} | {
-        "customers": float(len(now))
-    }
+    metrics = {str(row.metric): float(row.value) for row in ours.itertuples()} | {"customers": float(len(now))}
     notes = [rhythm.explanation] if horizon_days is None else []
     return Trained(model, settings, metrics, table, notes=tuple(notes + ([] if parts else [TOO_SMALL])))
 
@@ -150,9 +147,7 @@ def _settings(params: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _snapshot(tables: Tables, at: datetime, *, as_of: datetime, horizon: int, lookback: int) -> Snapshot:
     rows = customer_features(tables, as_of=at).execute()
-    labels = churn_labels(
-        tables, as_of=at, horizon_days=horizon, lookback_days=lookback, label_as_of=as_of
-    ).execute()
+    labels = churn_labels(tables, as_of=at, horizon_days=horizon, lookback_days=lookback, label_as_of=as_of).execute()
     both = rows.merge(labels, on="customer_id").sort_values("customer_id", ignore_index=True)
     features = both[list(FEATURES)].astype(float)
     silent = with_silence(features, _buyers(both), horizon) if len(both) else features
@@ -174,9 +169,7 @@ def _fit_parts(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: in
     churned = np.concatenate([snapshot.churned for snapshot in taken])
     values = features[list(TREE_NAMES)].to_numpy(float)
     rng = np.random.default_rng(seed)
-    settings = {
-        name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")
-    }
+    settings = {name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")}
     settings |= {
         "objective": "binary",
         "deterministic": True,
@@ -189,9 +182,7 @@ def _fit_parts(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: in
     for member in range(int(chosen["members"])):
         drawn = np.sort(rng.integers(len(churned), size=len(churned)))
         data = lightgbm.Dataset(values[drawn], churned[drawn], free_raw_data=False)
-        boosters.append(
-            lightgbm.train(settings | {"seed": seed + member}, data, num_boost_round=int(chosen["trees"]))
-        )
+        boosters.append(lightgbm.train(settings | {"seed": seed + member}, data, num_boost_round=int(chosen["trees"])))
     return Parts(tuple(boosters), fit_linear(features, churned, LINEAR))
 
 
@@ -285,7 +276,5 @@ def _predictions(
         "LightGBM": np.asarray(plain.predict(test.features[list(FEATURES)].to_numpy(float), num_threads=2)),
     }
     if parts is not None:
-        found["regulars"] = probability(
-            _component_logits(parts, test) @ np.asarray(blend.weights) + blend.intercept
-        )
+        found["regulars"] = probability(_component_logits(parts, test) @ np.asarray(blend.weights) + blend.intercept)
     return found

@@ -88,9 +88,7 @@ CHURN_METRICS: dict[str, Metric] = {
 }
 
 
-def bootstrap_interval(
-    values: Floats, *, seed: int, draws: int = 1000, level: float = 0.95
-) -> tuple[float, float]:
+def bootstrap_interval(values: Floats, *, seed: int, draws: int = 1000, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval ``(low, high)`` of the mean of ``values``, one per customer; nan for none.
 
     >>> bootstrap_interval(np.ones(8), seed=0, draws=10)
@@ -115,9 +113,7 @@ def metric_interval(
     """
     order = np.argsort(scores, kind="stable")
     labels, scores = labels[order], scores[order]
-    return _bounds(
-        [metric(labels[rows], scores[rows]) for rows in _resamples(len(labels), seed, draws)], level
-    )
+    return _bounds([metric(labels[rows], scores[rows]) for rows in _resamples(len(labels), seed, draws)], level)
 
 
 def difference_interval(

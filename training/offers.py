@@ -72,13 +72,7 @@ def encoder_for(about: pd.DataFrame) -> Encoder:
     for name in sorted(about.columns):
         values = about[name]
         if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
-            common = (
-                values.dropna()
-                .astype(str)
-                .value_counts()
-                .sort_index()
-                .sort_values(ascending=False, kind="stable")
-            )
+            common = values.dropna().astype(str).value_counts().sort_index().sort_values(ascending=False, kind="stable")
             if len(common) > 1:
                 categories[str(name)] = tuple(str(value) for value in common.index[:MOST_CATEGORIES])
             continue
@@ -97,10 +91,7 @@ def _held_out(rows: pd.DataFrame, *, seed: int) -> tuple[np.ndarray, str]:
         first = pd.Timestamp(moments[-max(1, len(moments) // 3)])
         late = (rows["assigned_at"] >= first).to_numpy()
         with_offer = rows["offer_id"] != NO_OFFER
-        if (
-            min((late & with_offer).sum(), (late & ~with_offer).sum(), (~late & with_offer).sum())
-            >= LEAST_ROWS
-        ):
+        if min((late & with_offer).sum(), (late & ~with_offer).sum(), (~late & with_offer).sum()) >= LEAST_ROWS:
             return late, f"assigned from {first:%Y-%m-%d}, learnt on earlier ones"
     customers = np.sort(rows["customer_id"].unique())
     chosen = np.random.default_rng(seed).random(len(customers)) < 1 / 3
@@ -207,16 +198,12 @@ def _weights(offered: np.ndarray, likely: np.ndarray) -> np.ndarray:
     return np.minimum(raw, WEIGHT_LIMIT)
 
 
-def _respond(
-    design: np.ndarray, y: np.ndarray, weights: np.ndarray, chosen: np.ndarray, logistic: bool
-) -> Response:
+def _respond(design: np.ndarray, y: np.ndarray, weights: np.ndarray, chosen: np.ndarray, logistic: bool) -> Response:
     """A linear response on the rows ``chosen``, its penalty found by cross-validation; constant where it has to be."""
     x, target, weight = design[chosen], y[chosen], weights[chosen]
     folds = int(np.bincount(target.astype(int), minlength=2).min()) if logistic else len(target)
     if folds < 2 or x.shape[1] == 0:
-        return _constant(
-            x.shape[1], float(np.average(target, weights=weight)) if len(target) else 0.0, logistic
-        )
+        return _constant(x.shape[1], float(np.average(target, weights=weight)) if len(target) else 0.0, logistic)
     if not logistic:
         fitted = RidgeCV(alphas=np.logspace(0, 5, 11)).fit(x, target, sample_weight=weight)
         return Response(tuple(map(float, fitted.coef_)), float(fitted.intercept_), logistic)
@@ -250,14 +237,12 @@ def _worth(tables: Tables, *, as_of: datetime, outcome: str) -> float:
         return float(paid.money.sum().execute()) / 10_000 / max(1, int(paid.count().execute()))
     outcomes = known["outcomes"].filter(known["outcomes"].kind == outcome)
     worth = outcomes.revenue.mean().execute()
-    return float(worth) if worth and worth == worth else 1.0
+    return float(worth) if pd.notna(worth) and worth else 1.0
 
 
 def _costs(tables: Tables, *, as_of: datetime) -> dict[str, float]:
     """Offer -> cost of making it once, 0 where it is not known."""
     if "offers" not in tables:
         return {}
-    offers = (
-        known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
-    )
+    offers = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
     return dict(zip(offers["offer_id"], offers["cost"].fillna(0.0).astype(float), strict=True))

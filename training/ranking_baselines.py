@@ -14,7 +14,7 @@ from regulars.models.history import Known
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.repeat import Repeat
 from training.metrics import ndcg_at
-from training.retrieving import Visits
+from training.retrieving import Visits, quietly
 
 HALF_LIVES_DAYS = (14.0, 30.0, 60.0, 120.0, 365.0)
 Lists = list[list[int]]
@@ -73,15 +73,14 @@ def item_neighbours(snapshot: Snapshot, *, half_life: float, n: int, seed: int) 
     if not matrix.nnz:
         return [[] for _ in snapshot.examples]
     model = BM25Recommender(K=50)
-    model.fit(matrix, show_progress=False)
+    with quietly():
+        model.fit(matrix, show_progress=False)
     lists = []
     for example in snapshot.examples:
         own = np.bincount(example.known.place, minlength=len(example.known.products)).astype(float)
         row = sparse.csr_matrix((own, example.known.products, [0, len(own)]), shape=(1, matrix.shape[1]))
         rows, scores = model.recommend(0, row, N=n, filter_already_liked_items=False)
-        lists.append(
-            [int(found) for found, score in zip(rows, scores, strict=True) if found >= 0 and score > 0][:n]
-        )
+        lists.append([int(found) for found, score in zip(rows, scores, strict=True) if found >= 0 and score > 0][:n])
     return lists
 
 

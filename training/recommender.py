@@ -13,7 +13,6 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from regulars.as_of import Tables
 from regulars.errors import DataError
@@ -99,9 +98,7 @@ def train_recommender(
     )
     taken = []
     for at, until in moments:
-        taken.append(
-            _snapshot(tables, rows, at, until, bought_only=bool(sold.any()), chosen=chosen, seed=seed)
-        )
+        taken.append(_snapshot(tables, rows, at, until, bought_only=bool(sold.any()), chosen=chosen, seed=seed))
         log.info("recommender: %s visitors came back after %s", len(taken[-1].examples), f"{at:%Y-%m-%d}")
     judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold.any() else "looked at")
     ranker = _fit_ranker(taken, chosen=chosen, seed=seed)
@@ -122,9 +119,7 @@ def _settings(params: Mapping[str, Any] | None) -> dict[str, Any]:
     return PARAMS | dict(params or {})
 
 
-def _moments(
-    rows: pd.DataFrame, as_of: datetime, horizon_days: int, most: int
-) -> list[tuple[datetime, datetime]]:
+def _moments(rows: pd.DataFrame, as_of: datetime, horizon_days: int, most: int) -> list[tuple[datetime, datetime]]:
     """Up to ``most`` windows [at, until) of the horizon, newest first, one after the other, each with history before it."""
     first = pd.Timestamp(rows["occurred_at"].min()).tz_localize("UTC").to_pydatetime()
     ends = [as_of - timedelta(days=horizon_days * number) for number in range(most)]
@@ -185,9 +180,7 @@ def _bought(
     return examples
 
 
-def _followed(
-    window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, most: int, seed: int
-) -> list[Example]:
+def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, most: int, seed: int) -> list[Example]:
     """Sessions of the window cut at random places: what came before, and the products that came after it."""
     now = read_visits(window.reset_index(drop=True), retrieval.ids)
     rng = np.random.default_rng(seed)
@@ -223,9 +216,7 @@ def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
     return [visitors[place] for place in np.sort(drawn)]
 
 
-def _fit_ranker(
-    taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int
-) -> lightgbm.Booster | None:
+def _fit_ranker(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int) -> lightgbm.Booster | None:
     """LambdaMART over the candidates of every example; None where too few visitors came back."""
     if sum(len(snapshot.examples) for snapshot in taken) < LEAST_EXAMPLES:
         return None
@@ -241,14 +232,10 @@ def _fit_ranker(
             if len(others) > chosen["negatives"]:
                 others = rng.choice(others, size=int(chosen["negatives"]), replace=False)
             kept = np.sort(np.concatenate([np.flatnonzero(hit), others]))
-            matrices.append(
-                pair_features(snapshot.retrieval, example.known, rows[kept], moment=example.moment)
-            )
+            matrices.append(pair_features(snapshot.retrieval, example.known, rows[kept], moment=example.moment))
             labels.append(hit[kept])
             sizes.append(len(kept))
-    settings = {
-        name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")
-    }
+    settings = {name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")}
     settings |= {
         "objective": "lambdarank",
         "lambdarank_truncation_level": 30,
@@ -294,9 +281,7 @@ def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, w
 
 def _ours(test: Snapshot, ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
-    return [
-        list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples
-    ]
+    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples]
 
 
 def _unknown(example: Example) -> set[int]:

@@ -67,9 +67,7 @@ def recommend_histories(
     )
     last = rows.groupby("visitor", sort=True)["occurred_at"].max()
     moment = _seconds(last) + 1
-    answered = _answers(
-        model, rows, list(last.index), moment, n=n, placement=placement, repeat=repeat, allowed=None
-    )
+    answered = _answers(model, rows, list(last.index), moment, n=n, placement=placement, repeat=repeat, allowed=None)
     return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "history_id"})
 
 

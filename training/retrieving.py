@@ -1,5 +1,8 @@
 """Fits what proposes products: popularity, item vectors, neighbours, and what is known of each product."""
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,6 +12,7 @@ from implicit.cpu.als import AlternatingLeastSquares
 from implicit.nearest_neighbours import BM25Recommender, CosineRecommender
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from features.interactions import interactions
 from features.products import product_features
@@ -101,15 +105,21 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         popular=_popular(rows, ids, moment=moment),
         factors=_factors(visits, len(ids), seed=seed),
         baskets=_neighbours(visits.baskets, visits, len(ids), model=CosineRecommender(K=NEAREST + 1)),
-        visitors=_neighbours(
-            visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)
-        ),
+        visitors=_neighbours(visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)),
     )
 
 
+@contextmanager
+def quietly() -> Iterator[None]:
+    """For implicit: its threads and those of BLAS would take turns waiting, and it warns of its own conversions."""
+    with threadpool_limits(1, user_api="blas"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
 def _catalogue(products: pd.DataFrame, visits: Visits, *, moment: int) -> Catalogue:
-    category = products["category"]
-    parent = category.where(category.isna(), category.astype(str).str.rsplit(" > ", n=1).str[0])
+    category = products["category"].astype("string")
+    parent = category.str.rsplit(" > ", n=1).str[0]
     seen = products["first_seen_at"]
     first = np.where(seen.notna(), _seconds(seen.fillna(pd.Timestamp(0))), moment)
     again, gap = _repeats(visits, len(products))
@@ -174,15 +184,16 @@ def _factors(visits: Visits, count: int, *, seed: int) -> Factors:
     if len(enough) > FACTORS:
         matrix = matrix[:, enough]
         matrix.data = confidences(matrix.data, ALPHA)
-        model = AlternatingLeastSquares(
-            factors=FACTORS,
-            regularization=REGULARIZATION,
-            alpha=1.0,
-            iterations=ITERATIONS,
-            random_state=seed,
-            num_threads=2,
-        )
-        model.fit(matrix.astype(np.float32).tocsr(), show_progress=False)
+        with quietly():
+            model = AlternatingLeastSquares(
+                factors=FACTORS,
+                regularization=REGULARIZATION,
+                alpha=1.0,
+                iterations=ITERATIONS,
+                random_state=seed,
+                num_threads=2,
+            )
+            model.fit(matrix.astype(np.float32).tocsr(), show_progress=False)
         vectors[enough] = model.item_factors
     return Factors(vectors, REGULARIZATION, ALPHA)
 
@@ -196,9 +207,7 @@ def _strengths(visits: Visits, count: int) -> sparse.csr_matrix:
     return sparse.csr_matrix((faded[kept], (visits.visitor[kept], visits.rows[kept])), shape=shape)
 
 
-def _neighbours(
-    groups: Ints, visits: Visits, count: int, *, model: CosineRecommender | BM25Recommender
-) -> Neighbours:
+def _neighbours(groups: Ints, visits: Visits, count: int, *, model: CosineRecommender | BM25Recommender) -> Neighbours:
     """The nearest products by the groups (baskets, or visitors) that they share."""
     kept = visits.newest
     shape = (int(groups.max(initial=-1)) + 1, count)
@@ -214,7 +223,8 @@ def _neighbours(
     near = np.full((count, NEAREST), -1, np.int32)
     similarity = np.zeros((count, NEAREST), np.float32)
     if matrix.nnz:
-        model.fit(matrix, show_progress=False)
+        with quietly():
+            model.fit(matrix, show_progress=False)
         _nearest(model.similarity.tocsr(), near, similarity)
     return Neighbours(near, similarity)
 

@@ -33,9 +33,7 @@ def load_offers(tracking: Tracking, version: Version) -> OfferModel:
         return OfferModel.load(tracking.fetch(version, Path(scratch)))
 
 
-def score_customers(
-    tables: Tables, model: ChurnModel, *, as_of: datetime, settings: Settings
-) -> pd.DataFrame:
+def score_customers(tables: Tables, model: ChurnModel, *, as_of: datetime, settings: Settings) -> pd.DataFrame:
     """One row per customer with an order in [as_of - lookback, as_of), sorted by customer_id.
 
     Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), and the
@@ -66,9 +64,7 @@ def offers_running(tables: Tables, *, as_of: datetime) -> list[str]:
     """The ids of offers that may be made at ``as_of`` (starts_at <= as_of < ends_at), in order."""
     if "offers" not in tables:
         return []
-    offers = (
-        known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
-    )
+    offers = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
     at = pd.Timestamp(as_of).tz_convert("UTC").tz_localize(None)
     begun = offers["starts_at"].isna() | (offers["starts_at"] <= at)
     over = offers["ends_at"].notna() & (offers["ends_at"] <= at)
@@ -100,9 +96,7 @@ def decide_customers(
     evenly from all running offers and none; ``propensity`` is the probability with which the decision was made.
     """
     values = offer_values(tables, model, as_of=as_of, customers=customers)
-    none = pd.DataFrame(
-        {"customer_id": list(customers), "offer_id": "", "expected_uplift": 0.0, "expected_value": 0.0}
-    )
+    none = pd.DataFrame({"customer_id": list(customers), "offer_id": "", "expected_uplift": 0.0, "expected_value": 0.0})
     options = pd.concat([none, values], ignore_index=True)
     ranked = options.sort_values(["customer_id", "expected_value", "offer_id"], ascending=[True, False, True])
     best = ranked.drop_duplicates("customer_id").set_index("customer_id").loc[list(customers)]

@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 
-def snapshots(
-    first: datetime, as_of: datetime, *, horizon_days: int, step_days: int, most: int
-) -> list[datetime]:
+def snapshots(first: datetime, as_of: datetime, *, horizon_days: int, step_days: int, most: int) -> list[datetime]:
     """Up to ``most`` moments, newest first, not before ``first``, whose label windows [t, t + horizon) end by ``as_of``.
 
     >>> from datetime import timezone

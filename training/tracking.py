@@ -7,11 +7,13 @@ not, ``previous`` is the champion before.
 
 import json
 import logging
+import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from training.results import Trained
 MODELS = ("churn", "recommender", "offers")
 ARTIFACT = "model"
 
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 for noisy in ("mlflow", "alembic"):
     logging.getLogger(noisy).setLevel(logging.WARNING)
 
@@ -67,9 +70,7 @@ class Tracking:
             Param("git_commit", _commit()),
         ]
         now = run.info.start_time
-        metrics = [
-            Metric(key, float(value), now, 0) for key, value in trained.metrics.items() if value == value
-        ]
+        metrics = [Metric(key, float(value), now, 0) for key, value in trained.metrics.items() if not isnan(value)]
         self._client.log_batch(run_id, metrics=metrics, params=params)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / ARTIFACT
@@ -79,9 +80,7 @@ class Tracking:
         self._client.log_text(run_id, trained.table.to_csv(index=False), "comparison.csv")
         self._client.log_text(run_id, "\n".join(trained.notes), "notes.txt")
         self._client.set_terminated(run_id)
-        return self._create_version(
-            name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash
-        )
+        return self._create_version(name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash)
 
     def versions(self, name: str) -> list[Version]:
         """All versions of a model, newest first; empty where there is none."""
@@ -123,9 +122,7 @@ class Tracking:
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """The folder of a version's artifact, copied below ``folder``."""
-        fetched = download_artifacts(
-            artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri
-        )
+        fetched = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri)
         return Path(fetched)
 
     def _text(self, version: Version, name: str) -> str:

@@ -37,9 +37,7 @@ def breadth(known: Orders, tables: Mapping[str, ibis.Table]) -> ibis.Table:
     )
     if "products" not in tables:
         return sums.mutate(count_categories=ibis.null("float64")).select("customer_id", *FEATURES)
-    return sums.left_join(_categories(known, tables["products"]), "customer_id").select(
-        "customer_id", *FEATURES
-    )
+    return sums.left_join(_categories(known, tables["products"]), "customer_id").select("customer_id", *FEATURES)
 
 
 def _categories(known: Orders, products: ibis.Table) -> ibis.Table:

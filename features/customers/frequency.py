@@ -20,9 +20,7 @@ FEATURES = (
 
 def frequency(known: Orders) -> ibis.Table:
     """One row per customer: numbers of orders, and money in the shop's currency."""
-    newest = ibis.window(
-        group_by="customer_id", order_by=[known.orders.ordered.desc(), known.orders.order_id.desc()]
-    )
+    newest = ibis.window(group_by="customer_id", order_by=[known.orders.ordered.desc(), known.orders.order_id.desc()])
     orders = known.orders.mutate(newest=ibis.row_number().over(newest))
     sums = orders.group_by("customer_id").agg(
         count_orders=orders.count().cast("float64"),

@@ -68,9 +68,7 @@ def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
     if not file.is_file():
         raise ImportRefused(f"{file} is no file")
     if file.suffix.lower() not in FORMATS:
-        raise ImportRefused(
-            f"{file.name}: expected one of {', '.join(FORMATS)}, got {file.suffix or 'no ending'}"
-        )
+        raise ImportRefused(f"{file.name}: expected one of {', '.join(FORMATS)}, got {file.suffix or 'no ending'}")
     if file.stat().st_size == 0:
         raise ImportRefused(f"{file.name} is empty")
     path = literal(str(file))
@@ -112,9 +110,7 @@ def add_rows(
         refused=refused_by_rule(connection, CHECKED),
         ignored_columns=tuple(name for name in found if name not in fields.values()),
     )
-    report = _keep_refused(
-        connection, relation, report, source=source, folder=refused_folder, number=batch.number
-    )
+    report = _keep_refused(connection, relation, report, source=source, folder=refused_folder, number=batch.number)
     _refuse_too_many(report, source=source, allow_rejects=allow_rejects)
     added, identical = batch.add(CHECKED, table)
     return replace(report, added=added, identical=identical)

@@ -25,9 +25,7 @@ def seal_artifact(folder: Path, *, kind: str, format_version: int, about: Mappin
     files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != MANIFEST)
     for path in files:
         if path.suffix not in DATA_SUFFIXES:
-            raise ArtifactError(
-                f"{path.name} cannot be part of a model: only {sorted(DATA_SUFFIXES)} are data"
-            )
+            raise ArtifactError(f"{path.name} cannot be part of a model: only {sorted(DATA_SUFFIXES)} are data")
     manifest = {
         "kind": kind,
         "format_version": format_version,
@@ -43,27 +41,44 @@ def open_artifact(folder: Path, *, kind: str, format_version: int) -> dict[str, 
     Raises:
         ArtifactError: where the folder is not of that kind and format, or a file is missing, added or altered.
     """
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text())
-        sealed, found_kind = dict(manifest["sha256"]), (manifest["kind"], manifest["format_version"])
-        about: dict[str, Any] = manifest["about"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ArtifactError(f"{folder} is no model: {MANIFEST} cannot be read ({error})") from error
+    manifest = _manifest(folder)
+    found_kind = (manifest["kind"], manifest["format_version"])
     if found_kind != (kind, format_version):
         raise ArtifactError(
             f"expected a model of kind {kind}, format {format_version}, got {found_kind}; train it again"
         )
-    present = {
-        p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST
-    }
+    _check_files(folder, manifest["sha256"])
+    about: dict[str, Any] = manifest["about"]
+    return about
+
+
+def verify_artifact(folder: Path) -> None:
+    """Check every file of a model of any kind against its hash.
+
+    Raises:
+        ArtifactError: where the folder is no model, or a file is missing, added or altered.
+    """
+    _check_files(folder, _manifest(folder)["sha256"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text())
+        return {
+            "sha256": dict(manifest["sha256"]),
+            **{name: manifest[name] for name in ("kind", "format_version", "about")},
+        }
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(f"{folder} is no model: {MANIFEST} cannot be read ({error})") from error
+
+
+def _check_files(folder: Path, sealed: Mapping[str, str]) -> None:
+    present = {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST}
     if present != set(sealed):
-        raise ArtifactError(
-            f"model files differ from its manifest: {sorted(present ^ set(sealed))}; train it again"
-        )
+        raise ArtifactError(f"model files differ from its manifest: {sorted(present ^ set(sealed))}; train it again")
     for name, expected in sealed.items():
         if file_hash(folder / name) != expected:
             raise ArtifactError(f"model file {name} was altered after it was saved; train it again")
-    return about
 
 
 def file_hash(path: Path) -> str:

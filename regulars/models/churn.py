@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import lightgbm
 import numpy as np
@@ -117,7 +118,7 @@ class ChurnModel:
         given = with_silence(known, self.buyers, self.horizon_days)
         names, contributions = self._contributions(given)
         middle = self._middle(known)
-        rows = given.to_dict("records")
+        rows = given.astype(float).to_dict("records")
         found = []
         for place, row in enumerate(rows):
             groups = leading(names, contributions[place])
@@ -196,9 +197,7 @@ class ChurnModel:
     def _middle(self, known: pd.DataFrame) -> Floats:
         members, others = self._logits(known)
         trees, *rest = self.blend.weights
-        return np.asarray(
-            self.blend.intercept + trees * members.mean(axis=1) + others @ np.asarray(rest), dtype=float
-        )
+        return np.asarray(self.blend.intercept + trees * members.mean(axis=1) + others @ np.asarray(rest), dtype=float)
 
     def _disagreement(self, trees: Floats, others: Floats) -> Floats:
         """The variance (n_customers,) of the mean of the components, by their shares in the blend."""
@@ -214,9 +213,7 @@ class ChurnModel:
     def _contributions(self, given: pd.DataFrame) -> tuple[tuple[str, ...], Floats]:
         """What each feature moves the blended logit by: names (n_features,) and (n_customers, n_features)."""
         names = tuple(
-            dict.fromkeys(
-                (*self.tree_names, *(self.linear.names if self.linear else ()), "probability_no_order")
-            )
+            dict.fromkeys((*self.tree_names, *(self.linear.names if self.linear else ()), "probability_no_order"))
         )
         place = {name: column for column, name in enumerate(names)}
         moved = np.zeros((len(given), len(names)))
@@ -229,9 +226,7 @@ class ChurnModel:
         moved[:, place["probability_no_order"]] += buyers * (silence - np.mean(silence))
         if self.linear:
             for column, name in enumerate(self.linear.names):
-                moved[:, place[name]] += (
-                    line * self.linear.design(given)[:, column] * self.linear.weights[column]
-                )
+                moved[:, place[name]] += line * self.linear.design(given)[:, column] * self.linear.weights[column]
         return names, moved
 
 
@@ -260,5 +255,5 @@ def with_silence(known: pd.DataFrame, buyers: BuyTillYouDie, horizon_days: int) 
     return known.assign(probability_no_order=silent)
 
 
-def _tuples(saved: Mapping[str, object]) -> dict[str, object]:
+def _tuples(saved: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}

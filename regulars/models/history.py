@@ -66,15 +66,14 @@ def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
     )
 
 
-def known_rows(
-    rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int
-) -> Known:
+def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:
     """The same from arrays of one value per interaction; ``strength`` is that of the kind alone."""
     kept = (rows >= 0) & (at < moment) & (strength > 0)
-    rows, at, bought, strength = (values[kept][-NEWEST:] for values in (rows, at, bought, strength))
+    rows, at = rows[kept][-NEWEST:], at[kept][-NEWEST:]
+    bought, strength = bought[kept][-NEWEST:], strength[kept][-NEWEST:]
     faded = strength * faded_by(at, at[-1] if len(at) else moment)
     products, place = np.unique(rows, return_inverse=True)
-    weights = np.bincount(place, weights=faded, minlength=len(products))
+    weights = np.bincount(place, weights=faded, minlength=len(products)).astype(float)
     return Known(rows, (moment - at) / DAY_S, bought, faded, products, place, weights)
 
 

@@ -143,8 +143,7 @@ class OfferModel:
         }
         (folder / "responses.json").write_text(json.dumps(body, sort_keys=True))
         about = {
-            name: getattr(self, name)
-            for name in ("outcome", "value_of_outcome", "randomised", "as_of", "horizon_days")
+            name: getattr(self, name) for name in ("outcome", "value_of_outcome", "randomised", "as_of", "horizon_days")
         }
         seal_artifact(folder, kind=KIND, format_version=FORMAT, about=about)
 

@@ -125,7 +125,7 @@ def _product(retrieval: Retrieval, rows: Rows, since: Floats, *, moment: int) ->
 def _near(retrieval: Retrieval, known: Known, rows: Rows) -> Floats:
     catalogue = retrieval.catalogue
     newest = known.newest[:RECENT]
-    falling = 0.8 ** np.arange(len(newest))
+    falling: Floats = np.power(0.8, np.arange(len(newest), dtype=float))
     strong = strongest(known)
     usual = _usual_price(catalogue.price[known.products], known.weights)
     return np.column_stack(

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import Any
 
-Row = Mapping[str, float]
+Row = Mapping[Any, Any]
 
 
 @dataclass(frozen=True)

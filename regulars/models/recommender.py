@@ -71,9 +71,7 @@ class Answer:
 class Recommender:
     """Maps histories to products; nothing in it is about any one customer."""
 
-    def __init__(
-        self, retrieval: Retrieval, ranker: lightgbm.Booster | None, *, about: Mapping[str, object]
-    ) -> None:
+    def __init__(self, retrieval: Retrieval, ranker: lightgbm.Booster | None, *, about: Mapping[str, object]) -> None:
         self.retrieval = retrieval
         self.ranker = ranker
         self.about = dict(about)
@@ -82,9 +80,7 @@ class Recommender:
         """Up to ``n`` products for one history."""
         return self.recommend_many([history], [context], n=n)[0]
 
-    def recommend_many(
-        self, histories: Sequence[History], contexts: Sequence[Context], *, n: int
-    ) -> list[Answer]:
+    def recommend_many(self, histories: Sequence[History], contexts: Sequence[Context], *, n: int) -> list[Answer]:
         """One answer per history, in order; each is what ``recommend`` gives for it alone."""
         answers: list[Answer] = []
         for start in range(0, len(histories), CHUNK):
@@ -128,9 +124,7 @@ class Recommender:
         about = open_artifact(folder, kind=KIND, format_version=FORMAT)
         try:
             if json.loads((folder / "features.json").read_text()) != list(NAMES):
-                raise ArtifactError(
-                    f"{folder} was trained on other features than this program makes; train it again"
-                )
+                raise ArtifactError(f"{folder} was trained on other features than this program makes; train it again")
             file = folder / "ranker.txt"
             ranker = lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
             return cls(Retrieval.load(folder), ranker, about=about)
@@ -144,9 +138,7 @@ class Recommender:
             for (known, rows, shelf), context in zip(asked, contexts, strict=True)
             if shelf is None
         ]
-        ranked = iter(
-            np.split(self._ranked(matrices), np.cumsum([len(m) for m in matrices])[:-1]) if matrices else []
-        )
+        ranked = iter(np.split(self._ranked(matrices), np.cumsum([len(m) for m in matrices])[:-1]) if matrices else [])
         answers = []
         for (known, rows, shelf), context in zip(asked, contexts, strict=True):
             scores = next(ranked) if shelf is None else shelf
@@ -184,18 +176,14 @@ class Recommender:
         if self.ranker is None:  # too little happened to learn from: own purchases, then what is popular
             columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return np.asarray(
-            self.ranker.predict(features, num_threads=1 if len(features) < 2_000 else 2), dtype=float
-        )
+        return np.asarray(self.ranker.predict(features, num_threads=1 if len(features) < 2_000 else 2), dtype=float)
 
     def _page(self, context: Context) -> Rows:
         rows = self.retrieval.ids.rows(context.product_ids)
         return rows[rows >= 0]
 
     def _around(self, page: Rows, known: Known) -> Rows:
-        alike = np.flatnonzero(
-            np.isin(self.retrieval.catalogue.category, _known_groups(self.retrieval, page))
-        )
+        alike = np.flatnonzero(np.isin(self.retrieval.catalogue.category, _known_groups(self.retrieval, page)))
         popular = alike[np.lexsort((alike, -self.retrieval.popular.scores(known, alike)))][:100]
         weights = np.ones(len(page))
         parts = [
@@ -214,12 +202,7 @@ class Recommender:
         popular = self.retrieval.popular.scores(known, rows)
         share = popular / max(float(popular.max(initial=0.0)), 1e-9)
         usual = own / max(float(own.max(initial=0.0)), 1e-9)
-        return (
-            together
-            + 0.5 * alike
-            + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1
-            + SHARE_OF_POPULARITY * share
-        )
+        return together + 0.5 * alike + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1 + SHARE_OF_POPULARITY * share
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         order = np.lexsort((rows, -scores))[:n]
@@ -264,11 +247,7 @@ class Recommender:
             if source >= 0:
                 return code, ids.ids([source])[0]
         groups = _known_groups(self.retrieval, known.products)
-        return (
-            ("favourite_category", None)
-            if self.retrieval.catalogue.category[row] in groups
-            else ("popular", None)
-        )
+        return ("favourite_category", None) if self.retrieval.catalogue.category[row] in groups else ("popular", None)
 
     def _beside(
         self,
@@ -293,9 +272,7 @@ class Recommender:
         alike = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
         popular = self.retrieval.popular.scores(nothing, rows)
         near = scores > 0
-        scores = (
-            scores + 1e-3 * alike + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
-        )
+        scores = scores + 1e-3 * alike + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
         reasons = dict(
             zip(rows.tolist(), np.where(near, code, np.where(alike, "same_category", "popular")), strict=True)
         )

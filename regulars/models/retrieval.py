@@ -1,7 +1,7 @@
 """All retrievers over one catalogue: what could be shown at all, before anything is ranked."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,7 @@ class Retrieval:
     factors: Factors
     baskets: Neighbours
     visitors: Neighbours
-    repeat: Repeat = Repeat()
+    repeat: Repeat = field(default_factory=Repeat)
 
     @cached_property
     def categories(self) -> Categories:

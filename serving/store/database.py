@@ -40,9 +40,7 @@ class Store:
                 yield connection
             return
         with self._writer, self.engine.begin() as connection:
-            connection.exec_driver_sql(
-                "BEGIN IMMEDIATE"
-            )  # a transaction that reads first could not wait for another
+            connection.exec_driver_sql("BEGIN IMMEDIATE")  # a transaction that reads first could not wait for another
             yield connection
 
     def close(self) -> None:
@@ -62,9 +60,7 @@ def open_store(database_url: str) -> Store:
     except SQLAlchemyError as error:
         engine.dispose()
         reason = str(getattr(error, "orig", None) or error).splitlines()[0]
-        raise StoreError(
-            f"the database at {url!s} cannot be used: {reason}; check REGULARS_DATABASE_URL"
-        ) from error
+        raise StoreError(f"the database at {url!s} cannot be used: {reason}; check REGULARS_DATABASE_URL") from error
     except StoreError:
         engine.dispose()
         raise
@@ -80,9 +76,7 @@ def _address(database_url: str) -> URL:
     try:
         url = make_url(database_url)
     except ArgumentError as error:
-        raise StoreError(
-            "REGULARS_DATABASE_URL must be sqlite:///FILE or postgresql://..., got neither"
-        ) from error
+        raise StoreError("REGULARS_DATABASE_URL must be sqlite:///FILE or postgresql://..., got neither") from error
     if url.get_backend_name() == "sqlite" and url.database and url.database != ":memory:":
         return url
     if url.get_backend_name() in ("postgresql", "postgres"):

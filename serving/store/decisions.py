@@ -8,7 +8,7 @@ from sqlalchemy import func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
-from serving.store.schema import decisions, held_decisions
+from serving.store.schema import decision_outcomes, decisions, held_decisions
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,37 @@ def offers_made(store: Store, *, subject: str | None = None) -> Mapping[str, int
     if subject is not None:
         wanted = wanted.where(decisions.c.subject == subject)
     with store.reading() as connection:
-        return {
-            str(offer): int(count)
-            for offer, count in connection.execute(wanted.group_by(decisions.c.offer_id))
-        }
+        return {str(offer): int(count) for offer, count in connection.execute(wanted.group_by(decisions.c.offer_id))}
+
+
+@dataclass(frozen=True)
+class OutcomeRow:
+    """What followed a decision; ``revenue`` in the shop's currency."""
+
+    decision_id: str
+    kind: str
+    occurred_at: datetime
+    revenue: float | None
+
+
+def add_outcome(store: Store, row: OutcomeRow) -> bool:
+    """Whether the decision exists; the same outcome (kind and moment) is kept once."""
+    dialect = sqlite if store.is_sqlite else postgresql
+    added = dialect.insert(decision_outcomes).values(row.__dict__).on_conflict_do_nothing()
+    with store.writing() as connection:
+        if (
+            connection.execute(
+                select(decisions.c.decision_id).where(decisions.c.decision_id == row.decision_id)
+            ).first()
+            is None
+        ):
+            return False
+        connection.execute(added)
+    return True
+
+
+def outcomes_of(store: Store, decision_id: str) -> list[OutcomeRow]:
+    """What followed a decision, oldest first."""
+    wanted = select(decision_outcomes).where(decision_outcomes.c.decision_id == decision_id)
+    with store.reading() as connection:
+        return [OutcomeRow(*row) for row in connection.execute(wanted.order_by(decision_outcomes.c.occurred_at))]

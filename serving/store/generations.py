@@ -30,9 +30,9 @@ def pointed() -> ColumnElement[int]:
     return cast(select(state.c.value).where(state.c.name == POINTER).scalar_subquery(), Integer)
 
 
-_CURRENT = select(
-    generations.c.generation, generations.c.as_of, generations.c.published_at, generations.c.about
-).where(generations.c.generation == pointed())
+_CURRENT = select(generations.c.generation, generations.c.as_of, generations.c.published_at, generations.c.about).where(
+    generations.c.generation == pointed()
+)
 
 
 def current_generation(store: Store) -> GenerationRow | None:
@@ -49,9 +49,7 @@ def begin_generation(store: Store, *, as_of: datetime, about: str) -> int:
         return int(made.inserted_primary_key[0])  # type: ignore[index]
 
 
-def add_rows(
-    store: Store, table: Table, generation: int, chunks: Iterable[Sequence[Mapping[str, Any]]]
-) -> int:
+def add_rows(store: Store, table: Table, generation: int, chunks: Iterable[Sequence[Mapping[str, Any]]]) -> int:
     """The number of rows written; every chunk is a transaction of its own, so that others can write in between."""
     count = 0
     for chunk in chunks:
@@ -69,9 +67,7 @@ def flip_to(store: Store, generation: int, *, published_at: datetime) -> None:
     Raises:
         StoreError: where a newer one answers already.
     """
-    finished = (
-        update(generations).where(generations.c.generation == generation).values(published_at=published_at)
-    )
+    finished = update(generations).where(generations.c.generation == generation).values(published_at=published_at)
     alone = select(state.c.value).where(state.c.name == "schema_version").with_for_update()
     with store.writing() as connection:
         connection.execute(alone)

@@ -24,9 +24,7 @@ _COLUMNS = (keys.c.key_id, keys.c.scope, keys.c.label, keys.c.created_at, keys.c
 _BY_HASH = select(*_COLUMNS).where(keys.c.key_hash == bindparam("key_hash"))
 
 
-def add_key(
-    store: Store, *, key_hash: str, key_id: str, scope: str, label: str, created_at: datetime
-) -> None:
+def add_key(store: Store, *, key_hash: str, key_id: str, scope: str, label: str, created_at: datetime) -> None:
     row = {"key_hash": key_hash, "key_id": key_id, "scope": scope, "label": label, "created_at": created_at}
     with store.writing() as connection:
         connection.execute(insert(keys), row)

@@ -83,9 +83,7 @@ def scored_conditions(
 
 
 def count_scored(store: Store, generation: int, conditions: Sequence[ColumnElement[bool]]) -> int:
-    wanted = (
-        select(func.count()).select_from(profiles).where(profiles.c.generation == generation, *conditions)
-    )
+    wanted = select(func.count()).select_from(profiles).where(profiles.c.generation == generation, *conditions)
     with store.reading() as connection:
         return int(connection.execute(wanted).scalar_one())
 

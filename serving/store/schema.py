@@ -46,9 +46,7 @@ def _id() -> Text:
 
 
 # One row per fact about the store itself: "schema_version", and "generation", the one that answers.
-state = Table(
-    "state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False)
-)
+state = Table("state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 # One row per key ever made; the key itself is never kept.
 keys = Table(
@@ -145,6 +143,16 @@ held_decisions = Table(
     Column("channel", Text, primary_key=True),
     Column("decision_id", Text, nullable=False),
     Column("expires_at", Moment, nullable=False),
+)
+
+# One row per outcome of a decision.
+decision_outcomes = Table(
+    "decision_outcomes",
+    metadata,
+    Column("decision_id", Text, primary_key=True),
+    Column("kind", Text, primary_key=True),
+    Column("occurred_at", Moment, primary_key=True),
+    Column("revenue", Double),
 )
 
 PUBLISHED = (profiles, histories, products, offers)

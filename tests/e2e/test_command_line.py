@@ -98,9 +98,9 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
             "consent_email": [number % 2 == 0 for number in range(len(customers))],
         }
     ).to_csv(shop.home / "customers.csv", index=False)
-    pd.DataFrame(
-        {"offer_id": ["ten"], "kind": ["percent"], "name": ["Ten off"], "value": [10], "cost": [0.1]}
-    ).to_csv(shop.home / "offers.csv", index=False)
+    pd.DataFrame({"offer_id": ["ten"], "kind": ["percent"], "name": ["Ten off"], "value": [10], "cost": [0.1]}).to_csv(
+        shop.home / "offers.csv", index=False
+    )
     pd.DataFrame(
         {
             "assignment_id": [f"a-{name}" for name in customers],
@@ -154,9 +154,7 @@ def test_recommend_takes_any_history(shop: Shop) -> None:
     histories.write_text(
         "history_id,product_id,occurred_at\nx,p1,2031-01-01T10:00:00Z\nx,p2,2031-01-01T10:05:00Z\ny,?,2031-01-01\n"
     )
-    shop.run(
-        "recommend", "--as-of", AS_OF, "-n", 3, "--histories", histories, "--out", shop.home / "h.parquet"
-    )
+    shop.run("recommend", "--as-of", AS_OF, "-n", 3, "--histories", histories, "--out", shop.home / "h.parquet")
     rows = pd.read_parquet(shop.home / "h.parquet")
     assert rows.groupby("history_id")["rank"].apply(list).to_dict() == {"x": [1, 2, 3], "y": [1, 2, 3]}
 
@@ -216,9 +214,7 @@ def test_features_with_labels(shop: Shop) -> None:
         (("publish", "--nonsense"), 2, "nonsense"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(
-    shop: Shop, words: tuple[str, ...], status: int, said: str
-) -> None:
+def test_what_is_wrong_is_said_in_one_line(shop: Shop, words: tuple[str, ...], status: int, said: str) -> None:
     done = shop.run(*words, expect=status)
     assert said in done.stderr
     assert "Traceback" not in done.stderr

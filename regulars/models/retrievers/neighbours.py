@@ -39,14 +39,12 @@ class Neighbours:
         scores = (self.similarity[products] * weights[:, None]).ravel()
         kept = near >= 0
         found, place = np.unique(near[kept], return_inverse=True)
-        return found.astype(np.int64), np.bincount(place, weights=scores[kept], minlength=len(found))
+        sums = np.bincount(place, weights=scores[kept], minlength=len(found))
+        return found.astype(np.int64), sums.astype(float)
 
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""
-        hits = (
-            np.where(self.rows[products] == row, self.similarity[products], 0).max(axis=1, initial=0.0)
-            * weights
-        )
+        hits = np.where(self.rows[products] == row, self.similarity[products], 0).max(axis=1, initial=0.0) * weights
         return int(products[np.argmax(hits)]) if len(hits) and hits.max() > 0 else -1
 
 

@@ -29,7 +29,7 @@ class Repeat:
 
     def _counted(self, known: Known) -> Floats:
         weights = known.bought * np.exp2(-known.days / self.half_life_days)
-        return np.bincount(known.place, weights=weights, minlength=len(known.products))
+        return np.bincount(known.place, weights=weights, minlength=len(known.products)).astype(float)
 
 
 def at_products(known: Known, values: Floats, rows: Rows, *, missing: float = 0.0) -> Floats:

@@ -41,9 +41,7 @@ def order(customer: str, day: str, product: str = "tea", **more: Any) -> dict[st
     return named | {"unit_price": 10.0, "ordered_at": datetime.fromisoformat(day)} | more
 
 
-def features_of(
-    engine: ibis.BaseBackend, as_of: datetime = AS_OF, **rows: Sequence[dict[str, Any]]
-) -> pd.DataFrame:
+def features_of(engine: ibis.BaseBackend, as_of: datetime = AS_OF, **rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
     with tempfile.TemporaryDirectory() as folder:
         built = customer_features(lake_tables(engine, Path(folder), **rows), as_of=as_of).execute()
     return built.sort_values("customer_id").set_index("customer_id")
@@ -89,9 +87,7 @@ def test_one_customer_by_hand(duck: ibis.BaseBackend) -> None:
 
 
 def test_the_same_weeks_last_year(duck: ibis.BaseBackend) -> None:
-    rows = [
-        order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-10", "2023-07-10", "2024-05-01")
-    ]
+    rows = [order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-10", "2023-07-10", "2024-05-01")]
     found = features_of(duck, orders=[*rows, order("bob", "2024-05-02")])
     assert found.loc["ann", "count_orders_same_weeks_last_year"] == 1.0
     assert found.loc["ann", "money_same_weeks_last_year"] == 10.0
@@ -147,9 +143,7 @@ def known(row: dict[str, Any]) -> bool:
 
 @QUICK
 @given(rows=lines)
-def test_rows_that_were_not_known_change_no_feature(
-    duck: ibis.BaseBackend, rows: list[dict[str, Any]]
-) -> None:
+def test_rows_that_were_not_known_change_no_feature(duck: ibis.BaseBackend, rows: list[dict[str, Any]]) -> None:
     given_rows = as_lines(rows)
     past = [row for row in given_rows if known(row)]
     pd.testing.assert_frame_equal(features_of(duck, orders=given_rows), features_of(duck, orders=past))
@@ -157,9 +151,7 @@ def test_rows_that_were_not_known_change_no_feature(
 
 @QUICK
 @given(rows=lines, seed=st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_no_feature(
-    duck: ibis.BaseBackend, rows: list[dict[str, Any]], seed: Any
-) -> None:
+def test_the_order_of_rows_changes_no_feature(duck: ibis.BaseBackend, rows: list[dict[str, Any]], seed: Any) -> None:
     given_rows = as_lines(rows)
     shuffled = list(given_rows)
     seed.shuffle(shuffled)
@@ -179,17 +171,13 @@ def spark() -> ibis.BaseBackend:
     return connect("spark")
 
 
-def test_duckdb_and_spark_give_equal_tables(
-    duck: ibis.BaseBackend, spark: ibis.BaseBackend, tmp_path: Path
-) -> None:
+def test_duckdb_and_spark_give_equal_tables(duck: ibis.BaseBackend, spark: ibis.BaseBackend, tmp_path: Path) -> None:
     lines = shop_orders(customers=25, days=420, end=AS_OF, seed=3).to_dict("records")
     lines += [
         order("ann", "2024-05-01", received_at=datetime(2024, 6, 2)),
         order("x", "2024-05-02", customer_id=None),
     ]
-    lines = [
-        line | {"discount": 0.1 * (place % 3), "line_id": str(place)} for place, line in enumerate(lines)
-    ]
+    lines = [line | {"discount": 0.1 * (place % 3), "line_id": str(place)} for place, line in enumerate(lines)]
     products = [{"product_id": f"p{number}", "category": f"A > {number % 5}"} for number in range(60)]
     events = [
         {
@@ -207,9 +195,7 @@ def test_duckdb_and_spark_give_equal_tables(
         made.append(
             {
                 "features": customer_features(tables, as_of=AS_OF).execute(),
-                "labels": churn_labels(
-                    tables, as_of=at("2024-04-01"), horizon_days=28, lookback_days=90
-                ).execute(),
+                "labels": churn_labels(tables, as_of=at("2024-04-01"), horizon_days=28, lookback_days=90).execute(),
                 "interactions": interactions(tables, as_of=AS_OF).execute(),
                 "products": product_features(tables, as_of=AS_OF).execute(),
                 "rhythm": pd.DataFrame([shop_rhythm(tables, as_of=AS_OF)]),
@@ -218,9 +204,7 @@ def test_duckdb_and_spark_give_equal_tables(
     for name, ours in made[0].items():
         theirs = made[1][name]
         assert len(ours), name
-        pd.testing.assert_frame_equal(
-            in_order(ours), in_order(theirs), check_exact=True, check_dtype=False, obj=name
-        )
+        pd.testing.assert_frame_equal(in_order(ours), in_order(theirs), check_exact=True, check_dtype=False, obj=name)
     assert set(made[0]["features"].columns) == {"customer_id", *FEATURES}
 
 

@@ -23,9 +23,7 @@ def duck() -> ibis.BaseBackend:
     return connect("duckdb")
 
 
-def line(
-    customer: str | None, day: str, product: str = "tea", price: float = 2.0, **more: Any
-) -> dict[str, Any]:
+def line(customer: str | None, day: str, product: str = "tea", price: float = 2.0, **more: Any) -> dict[str, Any]:
     return {
         "order_id": f"{customer}-{day}",
         "customer_id": customer,
@@ -71,9 +69,7 @@ def test_labels_that_are_not_known_yet_are_refused(duck: ibis.BaseBackend, tmp_p
         churn_labels(tables, as_of=AS_OF, horizon_days=10, lookback_days=365, label_as_of=at("2024-06-05"))
 
 
-def test_an_anonymous_visit_belongs_to_who_was_identified_first(
-    duck: ibis.BaseBackend, tmp_path: Path
-) -> None:
+def test_an_anonymous_visit_belongs_to_who_was_identified_first(duck: ibis.BaseBackend, tmp_path: Path) -> None:
     events = [
         event(1, "2024-05-01", anonymous_id="v", product_id="tea"),
         event(2, "2024-05-02", anonymous_id="v", customer_id="ann", name="Cart Viewed"),
@@ -81,11 +77,7 @@ def test_an_anonymous_visit_belongs_to_who_was_identified_first(
         event(4, "2024-05-04", anonymous_id="v", product_id="cup", name="add_to_cart"),
         event(5, "2024-03-01", anonymous_id="v", product_id="pot"),
     ]
-    found = (
-        interactions(lake_tables(duck, tmp_path, events=events), as_of=AS_OF)
-        .execute()
-        .sort_values("occurred_at")
-    )
+    found = interactions(lake_tables(duck, tmp_path, events=events), as_of=AS_OF).execute().sort_values("occurred_at")
     assert found[["visitor_id", "product_id", "kind"]].to_numpy().tolist() == [
         ["anonymous:v", "pot", "view"],
         ["ann", "tea", "view"],
@@ -102,9 +94,7 @@ def test_an_identification_received_later_is_not_known(duck: ibis.BaseBackend, t
     assert found["visitor_id"].tolist() == ["anonymous:v"]
 
 
-def test_products_take_the_catalogues_price_else_the_last_one_paid(
-    duck: ibis.BaseBackend, tmp_path: Path
-) -> None:
+def test_products_take_the_catalogues_price_else_the_last_one_paid(duck: ibis.BaseBackend, tmp_path: Path) -> None:
     tables = lake_tables(
         duck,
         tmp_path,

@@ -25,9 +25,7 @@ def test_a_moment_needs_a_zone() -> None:
         moment(datetime(2024, 5, 1))
 
 
-def test_outcomes_that_came_later_are_null_and_take_what_they_brought(
-    duck: ibis.BaseBackend, tmp_path: Path
-) -> None:
+def test_outcomes_that_came_later_are_null_and_take_what_they_brought(duck: ibis.BaseBackend, tmp_path: Path) -> None:
     ticket = {"ticket_id": "t", "customer_id": "a", "opened_at": day(1), "first_response_at": day(2)}
     ticket |= {"resolved_at": day(9), "satisfaction": 0.2}
     tables = lake_tables(duck, tmp_path, tickets=[ticket])

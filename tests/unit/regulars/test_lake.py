@@ -34,11 +34,7 @@ def bring(folder: Path, rows: str, *, name: str = "orders.csv") -> Report:
 
 def orders_at(folder: Path, as_of: datetime) -> pd.DataFrame:
     tables = Lake(folder / "lake").tables(ibis.duckdb.connect())
-    return (
-        known_tables(tables, as_of=as_of)["orders"]
-        .execute()
-        .sort_values(["order_id", "line_id"], ignore_index=True)
-    )
+    return known_tables(tables, as_of=as_of)["orders"].execute().sort_values(["order_id", "line_id"], ignore_index=True)
 
 
 def test_an_empty_lake_has_no_tables(tmp_path: Path) -> None:

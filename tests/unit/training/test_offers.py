@@ -36,9 +36,7 @@ def trial(customers: int, seed: int, *, drawn: bool = True) -> dict[str, list[di
         assigned |= {"offer_id": "good" if made else None, "propensity": 0.5 if drawn else None}
         rows["assignments"].append(assigned)
         if rng.random() < chance:
-            rows["outcomes"].append(
-                {"assignment_id": name, "kind": "visited", "occurred_at": datetime(2024, 3, 5)}
-            )
+            rows["outcomes"].append({"assignment_id": name, "kind": "visited", "occurred_at": datetime(2024, 3, 5)})
     rows["offers"] = [{"offer_id": "good", "kind": "content", "cost": 0.0}]
     return rows
 
@@ -59,9 +57,7 @@ def test_who_gains_is_told_from_who_loses(duck: ibis.BaseBackend, tmp_path: Path
     assert row["low"] < 0.11 < row["high"]
 
 
-def test_assignments_that_were_not_drawn_are_called_observational(
-    duck: ibis.BaseBackend, tmp_path: Path
-) -> None:
+def test_assignments_that_were_not_drawn_are_called_observational(duck: ibis.BaseBackend, tmp_path: Path) -> None:
     tables = lake_tables(duck, tmp_path, **trial(400, seed=2, drawn=False))
     assert train_offers(tables, as_of=AS_OF, outcome="visited").notes == (OBSERVATIONAL,)
 

@@ -1,0 +1,92 @@
+"""Who asks: the scope of their key, and for storefronts which customer they may speak of."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+import jwt
+from fastapi import Depends, Header, Request
+
+from serving.live import Live
+from serving.problems import Problem
+from serving.services.keys import scope_of
+
+LONGEST_TOKEN_S = 3_600
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="regulars"'}
+
+
+def live_of(request: Request) -> Live:
+    """The worker's state."""
+    found: Live = request.app.state.live
+    return found
+
+
+Worker = Annotated[Live, Depends(live_of)]
+
+
+@dataclass(frozen=True)
+class Caller:
+    """The scope of the key, and the customer whose valid token came along."""
+
+    scope: str
+    token_customer: str | None = None
+
+    def check_customer(self, customer_id: str | None) -> None:
+        """Raises Problem 403 where a storefront speaks of a customer without that customer's token."""
+        if self.scope == "storefront" and customer_id is not None and customer_id != self.token_customer:
+            raise Problem(
+                403,
+                "a storefront key may ask about an anonymous_id, or about the customer whose X-Customer-Token it sends",
+            )
+
+
+def allow(*scopes: str) -> Callable[..., Caller]:
+    """A dependency that lets keys of ``scopes``, and ``admin``, in."""
+
+    def check(
+        worker: Worker,
+        authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
+        x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
+    ) -> Caller:
+        key = _key(authorization)
+        if key is None:
+            raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
+        scope = scope_of(worker.store, key)
+        if scope is None:
+            raise Problem(401, "the key is not valid", headers=CHALLENGE)
+        if scope not in (*scopes, "admin"):
+            raise Problem(403, f"a key of scope {scope} may not do this; it needs {' or '.join((*scopes, 'admin'))}")
+        return Caller(scope, _customer(x_customer_token, worker.settings.token_secret, worker.now()))
+
+    return check
+
+
+def _key(authorization: str | None) -> str | None:
+    """The key of ``Bearer KEY``, or the user name of HTTP Basic, as Segment's libraries send it."""
+    kind, _, rest = (authorization or "").partition(" ")
+    if kind.lower() == "bearer" and rest.strip():
+        return rest.strip()
+    if kind.lower() == "basic":
+        try:
+            return base64.b64decode(rest, validate=True).decode().partition(":")[0] or None
+        except (binascii.Error, UnicodeDecodeError):
+            return None
+    return None
+
+
+def _customer(token: str | None, secret: str | None, now: datetime) -> str | None:
+    """The customer that a JWT names; one that lasts longer than an hour would be as good as a password in a page."""
+    if token is None:
+        return None
+    if secret is None:
+        raise Problem(401, "X-Customer-Token cannot be checked: REGULARS_TOKEN_SECRET is not set")
+    try:
+        claims = jwt.decode(token, secret, algorithms=["HS256"], options={"require": ["exp", "sub"]})
+    except jwt.PyJWTError as error:
+        raise Problem(401, f"X-Customer-Token is not valid: {error}", headers=CHALLENGE) from error
+    if claims["exp"] > now.timestamp() + LONGEST_TOKEN_S:
+        raise Problem(401, "X-Customer-Token is not valid: it must expire within an hour", headers=CHALLENGE)
+    return str(claims["sub"])

@@ -1,0 +1,62 @@
+"""The service as one ASGI application."""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi_offline import FastAPIOffline
+
+from regulars.settings import Settings, read_settings
+from serving.champions import Champions
+from serving.live import Live
+from serving.problems import add_problem_handlers
+from serving.routes import customers, decisions, health, lists, recommendations
+from serving.store import open_store
+
+ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
+
+Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
+
+
+def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> FastAPI:
+    """The application over the store and the champions of ``settings``; ``now`` is its clock."""
+
+    @asynccontextmanager
+    async def running(app: FastAPI) -> AsyncIterator[None]:
+        live = Live(settings, open_store(settings.database_url), Champions(settings.home), now=now)
+        live.start()
+        app.state.live = live
+        try:
+            yield
+        finally:
+            live.stop()
+
+    app = FastAPIOffline(
+        title="Regulars",
+        version="0.1.0",
+        description=ABOUT,
+        lifespan=running,
+        docs_url="/docs",
+        redoc_url=None,
+        openapi_url="/docs/openapi.json",
+        static_url="/docs/static",
+    )
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=["*"],
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-Customer-Token"],
+    )
+    add_problem_handlers(app)
+    for part in (health, recommendations, customers, lists, decisions):
+        app.include_router(part.router)
+    return app
+
+
+def create() -> FastAPI:
+    """The application as a server's worker makes it, from the environment."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return create_app(read_settings())

@@ -1,0 +1,87 @@
+"""What a worker holds while it runs: store, champions, the published generation; refreshed beside the requests."""
+
+import logging
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from threading import Event, Thread
+
+from regulars.errors import StoreError
+from regulars.settings import Settings
+from serving.champions import Champions
+from serving.services.clock import service_time
+from serving.services.shelf import Shelf, load_shelf
+from serving.store.database import Store
+from serving.store.generations import current_generation
+
+REFRESH_S = 1.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Live:
+    """One worker's state. ``now`` is the clock, given from outside so that tests can set it."""
+
+    settings: Settings
+    store: Store
+    champions: Champions
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    rng: random.Random = field(default_factory=random.SystemRandom)
+    shelf: Shelf | None = None
+    _stop: Event = field(default_factory=Event)
+
+    def refresh(self) -> None:
+        """Take up a new champion or generation where there is one; what answers stays as it was where that fails."""
+        try:
+            self.champions.refresh()
+            found = current_generation(self.store)
+            if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
+                self.shelf = load_shelf(self.store, found)
+        except Exception:
+            log.exception("refreshing failed, trying again")
+
+    def start(self) -> None:
+        """Refresh now, and every second in a thread until ``stop``."""
+        self.refresh()
+        Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        self.store.close()
+
+    def missing(self) -> list[str]:
+        """What must be done before questions can be answered, as commands; empty where all is there."""
+        found = []
+        if self.shelf is None:
+            found.append(
+                "nothing is published; run: regulars train churn --as-of T, regulars score --as-of T --out FILE, "
+                "regulars publish"
+            )
+        if self.champions.recommender is None:
+            found.append("no recommender is loaded; run: regulars train recommender --as-of T")
+        try:
+            current_generation(self.store)
+        except Exception as error:
+            found.append(f"the database does not answer ({type(error).__name__}); check REGULARS_DATABASE_URL")
+        return found
+
+    def published(self) -> Shelf:
+        """The generation that answers.
+
+        Raises:
+            StoreError: where nothing was published yet.
+        """
+        if self.shelf is None:
+            raise StoreError("nothing is published yet; run: regulars publish")
+        return self.shelf
+
+    def shop_time(self) -> datetime:
+        """Now, as the published data sees it."""
+        shelf = self.published()
+        return service_time(self.now(), as_of=shelf.as_of, published_at=shelf.published_at)
+
+    def _keep_fresh(self) -> None:
+        while not self._stop.wait(REFRESH_S):
+            self.refresh()

@@ -1,0 +1,88 @@
+"""Brings champions from MLflow to disk, verified; the only file of serving that knows MLflow.
+
+It runs as a process of its own beside the workers, which read the folder and nothing else:
+
+    HOME/champions/<model>/<version>/     a sealed artifact
+    HOME/champions/<model>/current.json   {"version": N, "as_of": "..."}, replaced atomically
+"""
+
+import json
+import logging
+import os
+import shutil
+import time
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.artifacts import download_artifacts
+from mlflow.exceptions import MlflowException
+
+from regulars.errors import ArtifactError
+from regulars.models.artifact import verify_artifact
+from regulars.settings import Settings
+from serving.champions import CURRENT, MODELS, champions_folder, current_version
+
+POLL_S = 3.0
+
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+
+log = logging.getLogger(__name__)
+
+
+def watch(settings: Settings, parent: int) -> None:
+    """Keep the champions on disk as the registry has them, until the process ``parent`` is gone."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    client: MlflowClient | None = None
+    while os.getppid() == parent:
+        try:
+            client = client or MlflowClient(tracking_uri=settings.tracking_uri)
+            for name in MODELS:
+                bring(client, settings, name)
+        except Exception as error:  # the registry may be away for a while; the champions on disk go on answering
+            log.warning("the model registry cannot be asked, trying again: %s", error)
+        time.sleep(POLL_S)
+
+
+def bring(client: MlflowClient, settings: Settings, name: str) -> None:
+    """Bring the champion of ``name`` to disk where it is another than the one there; a broken one is refused."""
+    folder = champions_folder(settings.home) / name
+    try:
+        champion = client.get_model_version_by_alias(name, "champion")
+    except MlflowException:
+        return
+    version = int(champion.version)
+    if version == current_version(folder):
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / str(version)
+    if not target.exists():
+        incoming = folder / f"incoming-{os.getpid()}"
+        shutil.rmtree(incoming, ignore_errors=True)
+        incoming.mkdir()
+        try:
+            fetched = download_artifacts(
+                artifact_uri=champion.source, dst_path=str(incoming), tracking_uri=settings.tracking_uri
+            )
+            verify_artifact(Path(fetched))
+            Path(fetched).replace(target)
+        except ArtifactError as error:
+            log.error("%s version %s is refused, the champion before goes on answering: %s", name, version, error)
+            return
+        finally:
+            shutil.rmtree(incoming, ignore_errors=True)
+    _point_to(folder, version, str(champion.tags.get("as_of", "")))
+    _remove_older(folder, keep=version)
+    log.info("%s version %s is the champion", name, version)
+
+
+def _point_to(folder: Path, version: int, as_of: str) -> None:
+    written = folder / f"{CURRENT}.new"
+    written.write_text(json.dumps({"version": version, "as_of": as_of}))
+    written.replace(folder / CURRENT)
+
+
+def _remove_older(folder: Path, *, keep: int) -> None:
+    """Keep the champion and the newest other version: workers may still be on it."""
+    others = sorted((int(path.name) for path in folder.iterdir() if path.name.isdigit()), reverse=True)
+    for version in [number for number in others if number != keep][1:]:
+        shutil.rmtree(folder / str(version), ignore_errors=True)

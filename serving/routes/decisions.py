@@ -1,0 +1,97 @@
+"""The next best offer, and what followed it."""
+
+from datetime import UTC, timedelta
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from serving.access import Caller, Worker, allow
+from serving.problems import Problem, describe
+from serving.services.decisions import STOREFRONT_SEES, Question, decide, record_outcome
+
+router = APIRouter(prefix="/v1/decisions", tags=["decisions"])
+
+Id = Annotated[str, Field(min_length=1, max_length=512)]
+LATER_CLOCK = timedelta(minutes=10)
+EXAMPLE = {
+    "decision_id": "dec_0f8a6f0a4a1d4b58b3c1a2b3c4d5e6f7",
+    "offer": {"offer_id": "18", "kind": "coupon", "name": "Type A"},
+    "expires_at": "2018-01-03T00:00:00Z",
+    "expected_uplift": 12.4,
+    "expected_value": 12.4,
+    "outcome": "revenue",
+    "randomised": False,
+    "propensity": 0.95,
+    "policy_version": "offers-1",
+    "considered": [
+        {"offer_id": "18", "expected_uplift": 12.4, "expected_value": 12.4, "why_not": None, "made": True},
+        {
+            "offer_id": "19",
+            "expected_uplift": None,
+            "expected_value": None,
+            "why_not": "is over",
+            "made": False,
+        },
+    ],
+}
+
+
+class Asked(BaseModel):
+    """Who is asked about, and where the offer would be made."""
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"customer_id": "1", "placement": "home"}]}
+    )
+
+    customer_id: Id | None = None
+    anonymous_id: Id | None = None
+    placement: Literal["home", "product", "cart", "category", "search", "order", "email"] = "home"
+    product_ids: list[Id] = Field(default=[], max_length=100)
+    channel: Literal["email", "sms", "push", "ads"] | None = None
+
+
+class Followed(BaseModel):
+    """What followed a decision."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"kind": "converted", "revenue": 34.5}]})
+
+    kind: Literal["visited", "redeemed", "converted"]
+    occurred_at: AwareDatetime | None = None
+    revenue: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+
+
+@router.post(
+    "",
+    responses={200: {"content": {"application/json": {"example": EXAMPLE}}}} | describe(401, 403, 422, 503),
+)
+def make(
+    worker: Worker, caller: Annotated[Caller, Depends(allow("storefront", "lists"))], asked: Asked
+) -> dict[str, Any]:
+    """The offer worth making, or none; the same answer until it expires."""
+    customer = asked.customer_id
+    if customer is None and asked.anonymous_id is None:
+        customer = caller.token_customer
+    if (customer is None) == (asked.anonymous_id is None):
+        raise Problem(422, "body: exactly one of customer_id and anonymous_id is expected")
+    caller.check_customer(customer)
+    question = Question(customer, asked.anonymous_id, asked.placement, asked.channel)
+    now = worker.now()
+    answer = decide(worker.store, worker.published(), question, at=worker.shop_time(), now=now, rng=worker.rng)
+    return {name: answer[name] for name in STOREFRONT_SEES} if caller.scope == "storefront" else answer
+
+
+@router.post("/{decision_id}/outcome", responses=describe(401, 403, 404, 422))
+def outcome(
+    worker: Worker,
+    caller: Annotated[Caller, Depends(allow("events", "lists"))],
+    decision_id: str,
+    followed: Followed,
+) -> dict[str, str]:
+    """Keep what followed a decision; told twice, it is kept once."""
+    at = (followed.occurred_at or worker.now()).astimezone(UTC)
+    if at > worker.now().astimezone(UTC) + LATER_CLOCK:
+        raise Problem(422, f"body.occurred_at is in the future: {at.isoformat()}")
+    if not record_outcome(worker.store, decision_id, kind=followed.kind, occurred_at=at, revenue=followed.revenue):
+        raise Problem(404, f"there is no decision {decision_id}")
+    return {"status": "kept"}

@@ -1,0 +1,71 @@
+"""Runs the service: workers under Granian, and beside them the process that brings champions to disk."""
+
+import multiprocessing
+import os
+from threading import Event, Thread
+
+from granian import Granian
+from granian.constants import Interfaces
+
+from regulars.errors import SettingsError
+from regulars.settings import Settings
+from serving.store.database import is_sqlite, open_store
+
+WATCH_AGAIN_S = 5.0
+
+
+def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
+    """Serve until told to stop (SIGINT, SIGTERM).
+
+    Raises:
+        SettingsError: where more workers are asked for than the database can take.
+        StoreError: where the database cannot be used.
+    """
+    if workers > 1 and is_sqlite(settings.database_url):
+        raise SettingsError(
+            f"SQLite serves one worker, {workers} were asked for; set REGULARS_DATABASE_URL to a PostgreSQL database, "
+            "or --workers 1"
+        )
+    open_store(settings.database_url).close()
+    os.environ.update(_environment(settings))
+    stopped = Event()
+    Thread(target=_keep_watching, args=(settings, stopped), daemon=True).start()
+    try:
+        Granian(
+            "serving.app:create",
+            factory=True,
+            interface=Interfaces.ASGI,
+            address=host,
+            port=port,
+            workers=workers,
+            respawn_failed_workers=True,
+            websockets=False,
+        ).serve()
+    finally:
+        stopped.set()
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """What makes a worker read these very settings, wherever it starts."""
+    return {
+        "REGULARS_HOME": str(settings.home),
+        "REGULARS_LAKE": str(settings.lake),
+        "REGULARS_DATABASE_URL": settings.database_url,
+        "MLFLOW_TRACKING_URI": settings.tracking_uri,
+    }
+
+
+def _keep_watching(settings: Settings, stopped: Event) -> None:
+    """Run the watcher, again where it ended."""
+    spawn = multiprocessing.get_context("spawn")
+    while not stopped.is_set():
+        watcher = spawn.Process(target=_watch, args=(settings, os.getpid()), name="champions", daemon=True)
+        watcher.start()
+        watcher.join()
+        stopped.wait(WATCH_AGAIN_S)
+
+
+def _watch(settings: Settings, parent: int) -> None:
+    from serving.registry import watch  # noqa: PLC0415 - here, so that only this process carries MLflow
+
+    watch(settings, parent)

@@ -1,0 +1,192 @@
+"""Publishing: everything the service answers from, written beside what answers now, then switched to at once."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+
+from features.build import customer_features
+from features.contacts import contacts
+from features.interactions import interactions
+from features.products import product_features
+from regulars.as_of import Tables, known_tables
+from serving.services.history import pack
+from serving.store.database import Store
+from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
+from serving.store.schema import CHANNELS, histories, offers, products, profiles
+
+CHUNK = 1_000
+CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
+SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
+PRODUCT = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
+TIMES = ("starts_at", "ends_at")
+
+Row = dict[str, Any]
+
+
+def publish_generation(
+    store: Store,
+    *,
+    tables: Tables,
+    scores: pd.DataFrame,
+    offer_values: pd.DataFrame | None,
+    as_of: datetime,
+    about: Mapping[str, Any],
+    now: datetime,
+) -> dict[str, int]:
+    """The numbers of what was published: generation, customers, products, offers.
+
+    ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
+    expected_uplift, expected_value. The generation that answered is kept until the next publishing, for readers of it.
+
+    Raises:
+        StoreError: where another publishing that began later has finished; nothing is changed then.
+    """
+    before = current_generation(store)
+    generation = begin_generation(store, as_of=as_of, about=json.dumps(dict(about)))
+    counts = {
+        "customers": add_rows(
+            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of))
+        ),
+        "products": add_rows(store, products, generation, chunked(_products(tables, as_of=as_of))),
+        "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
+    }
+    add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
+    flip_to(store, generation, published_at=now)
+    remove_older(store, keep=before.generation if before else None)
+    return {"generation": generation, **counts}
+
+
+def chunked(rows: Iterator[Row]) -> Iterator[Sequence[Row]]:
+    """``rows`` a thousand at a time."""
+    chunk: list[Row] = []
+    for row in rows:
+        chunk.append(row)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+def _profiles(
+    tables: Tables, scores: pd.DataFrame, offer_values: pd.DataFrame | None, *, as_of: datetime
+) -> Iterator[Row]:
+    reach = contacts(tables, as_of=as_of)
+    about = _about_customers(tables, as_of=as_of)
+    bought = _bought(tables, as_of=as_of)
+    scored = scores.set_index("customer_id")
+    made = _offers_by_customer(offer_values)
+    everybody = reach.index.union(about.index).union(bought.index).union(scored.index)
+    told, known = about.to_dict("index"), bought.to_dict("index")
+    answered, reached = scored.to_dict("index"), reach.to_dict("index")
+    for customer in everybody:
+        score, contact = answered.get(customer, {}), reached.get(customer, {})
+        yield {
+            "customer_id": customer,
+            **{name: _value(score.get(name)) for name in SCORES},
+            **{name: _value(told.get(customer, {}).get(name)) for name in CONTACT},
+            **_reach(contact),
+            "unsubscribed": json.dumps(contact.get("unsubscribed", [])),
+            "reasons": score.get("reasons", "[]"),
+            "profile": json.dumps(_profile(known.get(customer, {}), score, as_of) | made.get(customer, {})),
+        }
+
+
+def _reach(contact: Mapping[str, Any]) -> Row:
+    given = {channel: _value(contact.get(f"consent_{channel}")) for channel in CHANNELS}
+    left = contact.get("unsubscribed", [])
+    consented = {f"consent_{channel}": given[channel] for channel in CHANNELS}
+    reachable = {f"reachable_{channel}": given[channel] is True and channel not in left for channel in CHANNELS}
+    return consented | reachable
+
+
+def _profile(known: Mapping[str, Any], score: Mapping[str, Any], as_of: datetime) -> Row:
+    """Stage, value and rhythm; what is not known is null."""
+    since, gap = _value(known.get("days_since_last_order")), _value(known.get("gap_mean_days"))
+    first = _value(known.get("days_since_first_order"))
+    last_at = None if since is None else as_of - timedelta(days=since)
+    return {
+        "stage": _stage(known, score),
+        "value_so_far": _value(known.get("money_total")),
+        "count_orders": None if not known else int(known["count_orders"]),
+        "money_per_order": _value(known.get("money_per_order")),
+        "first_order_at": None if first is None else _text(as_of - timedelta(days=first)),
+        "last_order_at": None if last_at is None else _text(last_at),
+        "rhythm_days": gap,
+        "next_order_expected_at": None if last_at is None or gap is None else _text(last_at + timedelta(days=gap)),
+    }
+
+
+def _stage(known: Mapping[str, Any], score: Mapping[str, Any]) -> str:
+    """prospect: no order; lapsed: none within the lookback; at_risk: high risk; new: one order; active: the rest."""
+    if not known:
+        return "prospect"
+    if not score:
+        return "lapsed"
+    if score.get("risk") == "high":
+        return "at_risk"
+    return "new" if known["count_orders"] == 1 else "active"
+
+
+def _about_customers(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
+    if "customers" not in tables:
+        return pd.DataFrame(columns=list(CONTACT), index=pd.Index([], name="customer_id", dtype=object))
+    known = known_tables({"customers": tables["customers"]}, as_of=as_of)["customers"]
+    return known.select("customer_id", *CONTACT).execute().set_index("customer_id")
+
+
+def _bought(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
+    if "orders" not in tables:
+        return pd.DataFrame(index=pd.Index([], name="customer_id", dtype=object))
+    return customer_features(tables, as_of=as_of).execute().set_index("customer_id")
+
+
+def _offers_by_customer(values: pd.DataFrame | None) -> dict[str, Row]:
+    if values is None or values.empty:
+        return {}
+    found: dict[str, Row] = {}
+    columns = (values[name].tolist() for name in ("customer_id", "offer_id", "expected_uplift", "expected_value"))
+    for customer, offer, uplift, value in zip(*columns, strict=True):
+        found.setdefault(customer, {"offers": {}})["offers"][offer] = [round(uplift, 6), round(value, 6)]
+    return found
+
+
+def _products(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+    rows = product_features(tables, as_of=as_of).select("product_id", *PRODUCT).execute()
+    for row in rows.sort_values("product_id").to_dict("records"):
+        known = {name: _value(row[name]) for name in PRODUCT}
+        yield {
+            "product_id": row["product_id"],
+            "attributes": json.dumps({name: value for name, value in known.items() if value is not None}),
+        }
+
+
+def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+    if "offers" not in tables:
+        return
+    rows = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute()
+    for row in rows.sort_values("offer_id").to_dict("records"):
+        offer = {name: _value(value) for name, value in row.items()}
+        offer |= {
+            name: _text(row[name].to_pydatetime().replace(tzinfo=UTC)) for name in TIMES if offer.get(name) is not None
+        }
+        yield {"offer_id": row["offer_id"], "offer": json.dumps(offer, default=str)}
+
+
+def _histories(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+    rows = interactions(tables, as_of=as_of)
+    rows = rows.filter(rows.customer_id.notnull()).select("customer_id", "product_id", "occurred_at", "kind").execute()
+    order = ["customer_id", "occurred_at", "product_id", "kind"]
+    for customer, group in rows.sort_values(order, kind="stable").groupby("customer_id", sort=False):
+        yield {"customer_id": customer, "body": pack(group)}
+
+
+def _value(value: Any) -> Any:
+    """None for whatever stands for a missing value."""
+    return None if value is None or (not isinstance(value, list) and pd.isna(value)) else value
+
+
+def _text(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat(timespec="seconds")

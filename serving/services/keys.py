@@ -1,0 +1,62 @@
+"""Keys that programs ask with: made once, shown once, kept as a hash."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from regulars.errors import DataError
+from serving.store.database import Store
+from serving.store.keys import KeyRow, add_key, all_keys, key_by_hash, mark_revoked
+
+SCOPES = ("storefront", "events", "lists", "models", "admin")
+PREFIX = "rg"
+
+
+@dataclass(frozen=True)
+class NewKey:
+    """A key just made; ``key`` itself is not kept anywhere."""
+
+    key: str
+    key_id: str
+    scope: str
+
+
+def create_key(store: Store, *, scope: str, label: str, now: datetime) -> NewKey:
+    """A new valid key of ``scope``.
+
+    Raises:
+        DataError: where there is no such scope.
+    """
+    if scope not in SCOPES:
+        raise DataError(f"a key's scope is one of {', '.join(SCOPES)}, got {scope!r}")
+    key = f"{PREFIX}_{scope}_{secrets.token_urlsafe(32)}"
+    key_id = f"key_{secrets.token_hex(6)}"
+    add_key(store, key_hash=_hash(key), key_id=key_id, scope=scope, label=label, created_at=now)
+    return NewKey(key, key_id, scope)
+
+
+def list_keys(store: Store) -> list[KeyRow]:
+    """Every key ever made, oldest first, without the keys themselves."""
+    return all_keys(store)
+
+
+def revoke_key(store: Store, *, key_id: str, now: datetime) -> None:
+    """Make a key invalid from now on; a key revoked before stays as it is.
+
+    Raises:
+        DataError: where there is no such key.
+    """
+    if not mark_revoked(store, key_id=key_id, revoked_at=now):
+        raise DataError(f"there is no key {key_id}; `regulars keys list` shows all")
+
+
+def scope_of(store: Store, key: str) -> str | None:
+    """The scope of a valid key, or None."""
+    row = key_by_hash(store, _hash(key))
+    return row.scope if row is not None and row.revoked_at is None else None
+
+
+def _hash(key: str) -> str:
+    """Keys are random and long, so a plain hash gives nothing to guess."""
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from regulars.errors import ArtifactError
+from regulars.ids import IdMap
+from regulars.models.history import NOTHING, History, known_history
+from regulars.models.pairs import NAMES, pair_features
+from regulars.models.recommender import Context, Recommender
+from tests.builders import tiny_retrieval
+
+NOW = 1_700_000_000
+DAY = 86_400
+IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
+TEA = History(("tea",), np.array([NOW - DAY]), ("purchase",))
+
+
+@pytest.fixture
+def model() -> Recommender:
+    return Recommender(tiny_retrieval(IDS), None, about={"as_of": "2023-11-01T00:00:00+00:00"})
+
+
+def ids(answer: object) -> list[str]:
+    return [item.product_id for item in answer.items]  # type: ignore[attr-defined]
+
+
+def test_own_purchases_first_then_what_goes_with_them(model: Recommender) -> None:
+    answer = model.recommend(TEA, Context(moment=NOW), n=3)
+    assert ids(answer)[0] == "tea"
+    assert set(ids(answer)[1:]) == {"pot", "cup"}
+    assert [item.rank for item in answer.items] == [1, 2, 3]
+    assert [item.reason_code for item in answer.items] == ["bought_before", "bought_together", "bought_together"]
+    assert answer.fallback is None
+
+
+def test_nobody_known_gets_popular_products_and_is_told_so(model: Recommender) -> None:
+    answer = model.recommend(NOTHING, Context(moment=NOW), n=2)
+    assert ids(answer) == ["tea", "pot"]
+    assert answer.fallback == "no_history"
+
+
+def test_a_history_of_unknown_products_is_no_history(model: Recommender) -> None:
+    unknown = History(("?",), np.array([NOW - 1]), ("view",))
+    assert model.recommend(unknown, Context(moment=NOW), n=6).fallback == "no_history"
+
+
+def test_what_comes_at_or_after_the_moment_changes_nothing(model: Recommender) -> None:
+    later = History(("tea", "axe"), np.array([NOW - DAY, NOW]), ("purchase", "purchase"))
+    assert model.recommend(later, Context(moment=NOW), n=6) == model.recommend(TEA, Context(moment=NOW), n=6)
+
+
+@pytest.mark.parametrize(("repeat", "kept"), [("only", ["tea"]), ("never", ["pot", "cup", "axe", "saw", "nail"])])
+def test_repeat(model: Recommender, repeat: str, kept: list[str]) -> None:
+    assert sorted(ids(model.recommend(TEA, Context(moment=NOW, repeat=repeat), n=6))) == sorted(kept)
+
+
+def test_filters_hold_for_what_fills_up_as_well(model: Recommender) -> None:
+    allowed = model.mask(["saw", "nail", "pot"])
+    context = Context(moment=NOW, allowed=allowed, exclude=frozenset({"nail"}))
+    assert sorted(ids(model.recommend(TEA, context, n=6))) == ["pot", "saw"]
+
+
+def test_a_products_page_shows_what_goes_with_it_and_never_itself(model: Recommender) -> None:
+    context = Context(moment=NOW, placement="product", product_ids=("axe",))
+    answer = model.recommend(TEA, context, n=5)
+    assert set(ids(answer)[:2]) == {"saw", "nail"}
+    assert "axe" not in ids(answer)
+    assert len(ids(answer)) == 5
+    assert answer.items[0].reason_product_id == "axe"
+
+
+def test_similar_and_bought_together(model: Recommender) -> None:
+    for answer in (model.similar("axe", n=2), model.bought_together("axe", n=2)):
+        assert set(ids(answer)) == {"saw", "nail"}
+        assert answer.fallback is None
+    assert model.similar("?", n=2).fallback == "nothing_known_of_product"
+
+
+def test_many_at_once_are_the_same_as_one_by_one(model: Recommender) -> None:
+    histories = [TEA, NOTHING, History(("axe", "saw"), np.array([NOW - 9, NOW - 3]), ("view", "cart"))]
+    contexts = [Context(moment=NOW), Context(moment=NOW), Context(moment=NOW, repeat="never")]
+    together = model.recommend_many(histories, contexts, n=4)
+    assert together == [model.recommend(h, c, n=4) for h, c in zip(histories, contexts, strict=True)]
+
+
+def test_saved_and_loaded_it_answers_the_same(model: Recommender, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    assert Recommender.load(tmp_path).recommend(TEA, Context(moment=NOW), n=6) == model.recommend(
+        TEA, Context(moment=NOW), n=6
+    )
+
+
+def test_an_altered_artifact_is_refused(model: Recommender, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    file = tmp_path / "popular.npy"
+    file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
+    with pytest.raises(ArtifactError, match=r"popular\.npy was altered"):
+        Recommender.load(tmp_path)
+
+
+def test_pair_features_of_a_known_history(model: Recommender) -> None:
+    history = History(("tea", "pot", "tea"), NOW - DAY * np.array([20, 20, 10]), ("purchase",) * 3)
+    known = model.retrieval
+    rows = known.ids.rows(["tea", "axe"])
+    values = pair_features(known, known_history(history, IDS, moment=NOW), rows, moment=NOW)
+    tea, axe = (dict(zip(NAMES, row, strict=True)) for row in values)
+    assert tea["bought_days"] == 2
+    assert tea["days_since_bought"] == pytest.approx(10)
+    assert tea["own_gap_days"] == pytest.approx(10)
+    assert tea["own_overdue"] == pytest.approx(1)
+    assert tea["bought_faded_30d"] == pytest.approx(0.5 ** (20 / 30) + 0.5 ** (10 / 30))
+    assert tea["own_basket_share"] == pytest.approx(1)
+    assert tea["place_from_end"] == 0
+    assert tea["category_share"] == pytest.approx(1)
+    assert axe["bought_days"] == 0
+    assert np.isnan(axe["own_gap_days"])
+    assert axe["category_share"] == 0
+    assert axe["count_baskets"] == tea["count_baskets"] == 2
+    assert tea["repeat_share"] == pytest.approx(1 / 3)

@@ -1,0 +1,106 @@
+"""A recommender learnt on made shops."""
+
+from pathlib import Path
+
+import ibis
+import numpy as np
+import pandas as pd
+import pytest
+
+from regulars.errors import DataError, MissingData
+from regulars.models.history import History
+from regulars.models.recommender import Context, Recommender
+from tests.builders import at, lake_tables, shop_orders
+from training.recommender import train_recommender
+
+END = at("2024-06-01")
+SMALL = {"trees": 30, "min_data_in_leaf": 20}
+
+
+@pytest.fixture(scope="module")
+def orders() -> list[dict[str, object]]:
+    return shop_orders(customers=150, days=300, end=at("2024-07-01"), seed=3).to_dict("records")
+
+
+def shop(folder: Path, **rows: list[dict[str, object]]) -> dict[str, ibis.Table]:
+    return lake_tables(ibis.duckdb.connect(), folder, **rows)
+
+
+def test_it_stands_beside_its_baselines_and_beats_popularity(orders: list, tmp_path: Path) -> None:
+    trained = train_recommender(shop(tmp_path, orders=orders), as_of=END, params=SMALL)
+    ndcg = trained.table[trained.table["metric"] == "ndcg@20"].set_index("model")["value"]
+    assert set(ndcg.index) == {"popular", "personal top", "BM25 item-kNN", "implicit ALS", "regulars"}
+    assert ndcg["regulars"] > ndcg["popular"]
+    assert trained.metrics["ndcg_at_20"] == ndcg["regulars"]
+    assert (trained.table["low"] <= trained.table["value"]).all()
+
+
+def test_what_is_not_known_yet_has_no_influence(orders: list, tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("whole", "cut", "again")]
+    for folder in folders:
+        folder.mkdir()
+    whole, cut = (
+        shop(folders[0], orders=orders),
+        [row for row in orders if row["ordered_at"] < pd.Timestamp("2024-06-01")],
+    )
+    assert len(cut) < len(orders)
+    saved = []
+    for tables in (whole, shop(folders[1], orders=cut), shop(folders[2], orders=cut[::-1])):
+        folder = tmp_path / f"model-{len(saved)}"
+        folder.mkdir()
+        train_recommender(tables, as_of=END, params=SMALL).model.save(folder)
+        saved.append({file.name: file.read_bytes() for file in sorted(folder.iterdir())})
+    assert saved[0] == saved[1] == saved[2]
+
+
+def test_a_shop_that_only_has_sessions_learns_the_next_product(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    events = []
+    for session in range(400):
+        start = pd.Timestamp("2024-05-01") + pd.Timedelta(minutes=90 * session)
+        first = int(rng.integers(10))
+        for step in range(4):
+            events.append(
+                {
+                    "event_id": f"{session}-{step}",
+                    "occurred_at": start + pd.Timedelta(minutes=step),
+                    "name": "Product Viewed",
+                    "anonymous_id": f"v{session}",
+                    "session_id": f"s{session}",
+                    "product_id": f"p{(first + step) % 10}",
+                }
+            )
+    trained = train_recommender(shop(tmp_path, events=events), as_of=END, params=SMALL)
+    ndcg = trained.table[trained.table["metric"] == "ndcg@20"].set_index("model")["value"]
+    assert ndcg["regulars"] > ndcg["popular"]
+    moment = int(END.timestamp())
+    seen = History(("p3", "p4"), np.array([moment - 60, moment - 30]), ("view", "view"))
+    answer = trained.model.recommend(seen, Context(moment=moment, repeat="auto"), n=2)
+    assert "p5" in [item.product_id for item in answer.items]
+
+
+def test_a_tiny_shop_is_answered_without_a_ranker(tmp_path: Path) -> None:
+    rows = [
+        {"order_id": f"o{n}", "customer_id": "ann", "product_id": "tea", "ordered_at": f"2024-05-0{n}", "quantity": 1.0,
+         "unit_price": 2.0}
+        for n in range(1, 4)
+    ]  # fmt: skip
+    rows = [row | {"ordered_at": pd.Timestamp(str(row["ordered_at"]))} for row in rows]
+    trained = train_recommender(shop(tmp_path, orders=rows), as_of=END)
+    assert trained.model.ranker is None
+    assert "without a ranker" in trained.notes[0]
+    folder = tmp_path / "model"
+    folder.mkdir()
+    trained.model.save(folder)
+    answer = Recommender.load(folder).recommend(
+        History((), np.zeros(0, np.int64), ()), Context(moment=int(END.timestamp())), n=5
+    )
+    assert [item.product_id for item in answer.items] == ["tea"]
+
+
+def test_wrong_input_is_said(orders: list, tmp_path: Path) -> None:
+    tables = shop(tmp_path, orders=orders)
+    with pytest.raises(MissingData, match="later --as-of"):
+        train_recommender(tables, as_of=at("1999-01-01"))
+    with pytest.raises(DataError, match="no setting wings"):
+        train_recommender(tables, as_of=END, params={"wings": 2})
