@@ -116,13 +116,25 @@ def _available(tables: Tables, model: Recommender, *, as_of: datetime) -> NDArra
 
 
 def _times(values: pd.Series, timezone: str) -> pd.Series:
+    """UTC without zone; a value that names no zone is in ``timezone``."""
     try:
-        times = pd.to_datetime(values, utc=False)
-        if getattr(times.dt, "tz", None) is None:
-            times = times.dt.tz_localize(timezone)
-        return times.dt.tz_convert("UTC").dt.tz_localize(None)
+        if pd.api.types.is_datetime64_any_dtype(values):
+            return _in_utc(values, timezone)
+        text = values.astype(str).str.strip()
+        zoned = text.str.contains(r":.*(?:Z|[+-]\d\d:?\d\d)$")
+        times = pd.Series(pd.NaT, index=values.index, dtype="datetime64[us]")
+        times[zoned] = _in_utc(pd.to_datetime(text[zoned], format="ISO8601", utc=True), timezone)
+        times[~zoned] = _in_utc(pd.to_datetime(text[~zoned], format="ISO8601"), timezone)
+        return times
     except (ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"occurred_at of the histories cannot be read as times: {error}") from error
+        reason = str(error).split(". ", maxsplit=1)[0]
+        raise DataError(f"occurred_at of the histories expects ISO 8601 times: {reason}") from error
+
+
+def _in_utc(times: pd.Series, timezone: str) -> pd.Series:
+    if times.dt.tz is None:
+        times = times.dt.tz_localize(timezone, ambiguous=False, nonexistent="shift_forward")
+    return times.dt.tz_convert("UTC").dt.tz_localize(None)
 
 
 def _seconds(times: pd.Series) -> np.ndarray:

@@ -61,6 +61,8 @@ NAMES = (
 
 def pair_features(retrieval: Retrieval, known: Known, rows: Rows, *, moment: int) -> NDArray[np.float32]:
     """Shape (n_rows, n_names), columns as ``NAMES``; nan where a value is not defined."""
+    if not len(rows):
+        return np.zeros((0, len(NAMES)), np.float32)
     own = _own(known, rows)
     product = _product(retrieval, rows, own[:, 4], moment=moment)
     near = _near(retrieval, known, rows)

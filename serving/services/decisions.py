@@ -17,7 +17,7 @@ from serving.store.published import profile_of
 HOLDS = timedelta(hours=24)
 EXPLORE_SHARE = 0.1
 ANONYMOUS = "anonymous:"
-SHOWN = ("offer_id", "kind", "name", "value", "product_ids", "category", "ends_at")
+SHOWN = ("offer_id", "kind", "name", "value", "category", "ends_at")
 STOREFRONT_SEES = ("decision_id", "offer", "expires_at")
 
 Values = Mapping[str, tuple[float, float]]

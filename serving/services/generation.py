@@ -22,6 +22,7 @@ CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
 PRODUCT = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
 TIMES = ("starts_at", "ends_at")
+LISTED = ("product_ids",)
 
 Row = dict[str, Any]
 
@@ -169,6 +170,7 @@ def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
     rows = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute()
     for row in rows.sort_values("offer_id").to_dict("records"):
         offer = {name: _value(value) for name, value in row.items()}
+        offer |= {name: json.loads(row[name]) for name in LISTED if offer.get(name) is not None}
         offer |= {
             name: _text(row[name].to_pydatetime().replace(tzinfo=UTC)) for name in TIMES if offer.get(name) is not None
         }

@@ -1,0 +1,223 @@
+"""What every store promises: SQLite and PostgreSQL give the same answers."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text, update
+
+from regulars.errors import DataError, StoreError
+from serving.services.keys import create_key, list_keys, revoke_key, scope_of
+from serving.store import Store, open_store
+from serving.store.decisions import DecisionRow, OutcomeRow, add_outcome, held_answer, hold, offers_made, outcomes_of
+from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
+from serving.store.published import (
+    all_products,
+    count_scored,
+    history_body,
+    profile_of,
+    profiles_of,
+    scored_conditions,
+    scored_page,
+)
+from serving.store.schema import histories, products, profiles, state
+from tests.builders import at, profile_row
+
+NOW = at("2024-06-01T12:00")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/store.db"
+    url: str = request.getfixturevalue("postgresql")
+    name = f"t{abs(hash(request.node.nodeid))}"
+    admin = open_store(url)
+    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text(f"drop database if exists {name}"))
+        connection.execute(text(f"create database {name}"))
+    admin.close()
+    return url.replace("/postgres?", f"/{name}?")
+
+
+@pytest.fixture
+def store(address: str) -> Iterator[Store]:
+    opened = open_store(address)
+    yield opened
+    opened.close()
+
+
+def published(store: Store, *rows: dict[str, object], as_of: str = "2024-06-01") -> int:
+    generation = begin_generation(store, as_of=at(as_of), about="{}")
+    add_rows(store, profiles, generation, [rows])
+    flip_to(store, generation, published_at=NOW)
+    return generation
+
+
+def test_nothing_is_published_at_first(store: Store) -> None:
+    assert current_generation(store) is None
+    assert profile_of(store, "ann") is None
+    assert history_body(store, "ann") is None
+
+
+def test_a_generation_answers_only_once_it_is_whole(store: Store) -> None:
+    first = published(store, profile_row("ann", 0.5))
+    second = begin_generation(store, as_of=at("2024-06-02"), about='{"x": 1}')
+    add_rows(store, profiles, second, [[profile_row("ann", 0.9)], [profile_row("bob", 0.1)]])
+    seen = profile_of(store, "ann")
+    assert seen is not None
+    assert seen.churn_probability == 0.5
+    assert profile_of(store, "bob") is None
+    flip_to(store, second, published_at=NOW)
+    found = current_generation(store)
+    assert found is not None
+    assert (found.generation, found.as_of, found.published_at, found.about) == (
+        second,
+        at("2024-06-02"),
+        NOW,
+        '{"x": 1}',
+    )
+    assert set(profiles_of(store, ["bob", "ann", "eve"])) == {"ann", "bob"}
+    remove_older(store, keep=first)
+    assert count_scored(store, first, []) == 1
+    remove_older(store, keep=None)
+    assert count_scored(store, first, []) == 0
+
+
+def test_an_overtaken_publishing_changes_nothing(store: Store) -> None:
+    slow = begin_generation(store, as_of=at("2024-06-01"), about="{}")
+    fast = published(store, profile_row("ann", 0.5))
+    with pytest.raises(StoreError, match="overtaken"):
+        flip_to(store, slow, published_at=NOW)
+    found = current_generation(store)
+    assert found is not None
+    assert found.generation == fast
+
+
+def test_histories_and_products(store: Store) -> None:
+    generation = begin_generation(store, as_of=NOW, about="{}")
+    add_rows(store, histories, generation, [[{"customer_id": "ann", "body": b"\x00\xff"}]])
+    add_rows(store, products, generation, [[{"product_id": p, "attributes": "{}"} for p in ("b", "B", "a")]])
+    flip_to(store, generation, published_at=NOW)
+    assert bytes(history_body(store, "ann") or b"") == b"\x00\xff"
+    assert [product for product, _ in all_products(store, generation)] == ["B", "a", "b"]
+
+
+@pytest.mark.parametrize("order_by", ["probability", "customer_id"])
+def test_pages_hold_everybody_once_also_where_probabilities_are_equal(store: Store, order_by: str) -> None:
+    people = [profile_row(f"c{number:02}", 0.5 if number < 20 else number / 100) for number in range(35)]
+    generation = published(store, *people, profile_row("unscored", None))
+    seen: list[str] = []
+    after = None
+    while True:
+        rows = scored_page(
+            store,
+            generation,
+            scored_conditions(),
+            order_by=order_by,
+            limit=4,
+            after=after,  # type: ignore[arg-type]
+        )
+        if not rows:
+            break
+        seen += [row.customer_id for row in rows]
+        after = (rows[-1].churn_probability, rows[-1].customer_id)
+    key = (lambda row: (-row["churn_probability"], row["customer_id"])) if order_by == "probability" else (
+        lambda row: row["customer_id"]
+    )  # fmt: skip
+    assert seen == [row["customer_id"] for row in sorted(people, key=key)]  # type: ignore[arg-type, return-value]
+
+
+def test_who_did_not_consent_is_not_reachable(store: Store) -> None:
+    generation = published(
+        store, profile_row("yes", 0.9, reachable_email=True), profile_row("no", 0.9), profile_row("low", 0.1)
+    )
+
+    def found(**asked: object) -> set[str]:
+        conditions = scored_conditions(**asked)  # type: ignore[arg-type]
+        rows = scored_page(store, generation, conditions, order_by="customer_id", limit=10)
+        assert count_scored(store, generation, conditions) == len(rows)
+        return {row.customer_id for row in rows}
+
+    assert found(channel="email") == {"yes"}
+    assert found(min_probability=0.5) == {"yes", "no"}
+    assert found(max_probability=0.5) == {"low"}
+    assert found(country="DE") == set()
+
+
+def test_a_page_of_a_removed_generation_is_refused_not_short(store: Store) -> None:
+    old = published(store, profile_row("ann", 0.5), profile_row("bob", 0.4))
+    published(store, profile_row("ann", 0.5))
+    remove_older(store, keep=None)
+    with pytest.raises(StoreError, match="replaced"):
+        scored_page(store, old, [], order_by="probability", limit=2)
+
+
+def test_keys_are_kept_as_hashes_and_can_be_revoked(store: Store) -> None:
+    made = create_key(store, scope="lists", label="mail", now=NOW)
+    assert made.key.startswith("rg_lists_")
+    assert scope_of(store, made.key) == "lists"
+    assert scope_of(store, made.key + "x") is None
+    with store.reading() as connection:
+        assert made.key not in str(connection.execute(text("select * from keys")).all())
+    revoke_key(store, key_id=made.key_id, now=NOW)
+    assert scope_of(store, made.key) is None
+    assert [(key.key_id, key.revoked_at) for key in list_keys(store)] == [(made.key_id, NOW)]
+    with pytest.raises(DataError, match="no key"):
+        revoke_key(store, key_id="key_?", now=NOW)
+    with pytest.raises(DataError, match="scope"):
+        create_key(store, scope="all", label="", now=NOW)
+
+
+def decision(number: int, *, offer: str | None = "ten", hours: int = 24) -> DecisionRow:
+    expires = NOW + timedelta(hours=hours)
+    return DecisionRow(f"dec_{number}", "ann", "home", "", offer, f'"{number}"', NOW, expires, 0.9)
+
+
+def test_one_decision_holds_until_it_expires(store: Store) -> None:
+    where = {"subject": "ann", "placement": "home", "channel": ""}
+    assert held_answer(store, **where, at=NOW) is None
+    assert hold(store, decision(1))
+    assert not hold(store, decision(2))
+    assert held_answer(store, **where, at=NOW + timedelta(hours=23)) == '"1"'
+    assert held_answer(store, **where, at=NOW + timedelta(hours=24)) is None
+    assert offers_made(store) == offers_made(store, subject="ann") == {"ten": 1}
+    assert offers_made(store, subject="bob") == {}
+
+
+def test_of_many_at_once_one_decision_holds(store: Store) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        held = list(pool.map(lambda number: hold(store, decision(number)), range(24)))
+    assert sum(held) == 1
+    assert offers_made(store) == {"ten": 1}
+
+
+def test_an_outcome_is_kept_once_and_only_of_a_decision(store: Store) -> None:
+    hold(store, decision(1))
+    row = OutcomeRow("dec_1", "converted", NOW, 12.5)
+    assert add_outcome(store, row)
+    assert add_outcome(store, row)
+    assert not add_outcome(store, OutcomeRow("dec_?", "converted", NOW, None))
+    assert outcomes_of(store, "dec_1") == [row]
+
+
+def test_a_store_of_another_version_is_refused(store: Store, address: str) -> None:
+    with store.writing() as connection:
+        connection.execute(update(state).where(state.c.name == "schema_version").values(value="0"))
+    with pytest.raises(StoreError, match="schema version"):
+        open_store(address)
+
+
+def test_opened_twice_it_keeps_what_it_held(store: Store, address: str) -> None:
+    published(store, profile_row("ann", 0.5))
+    again = open_store(address)
+    assert profile_of(again, "ann") is not None
+    again.close()
+
+
+@pytest.mark.parametrize("wrong", ["", "nonsense", "mysql://x/y", "sqlite:///:memory:", "sqlite://"])
+def test_an_address_that_cannot_be_used_is_said(wrong: str) -> None:
+    with pytest.raises(StoreError, match="REGULARS_DATABASE_URL"):
+        open_store(wrong)
