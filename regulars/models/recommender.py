@@ -176,7 +176,7 @@ class Recommender:
         if self.ranker is None:  # too little happened to learn from: own purchases, then what is popular
             columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return np.asarray(self.ranker.predict(features, num_threads=1 if len(features) < 2_000 else 2), dtype=float)
+        return np.asarray(self.ranker.predict(features), dtype=float)
 
     def _page(self, context: Context) -> Rows:
         rows = self.retrieval.ids.rows(context.product_ids)
