@@ -1,17 +1,25 @@
-"""Commands that run the service: settings, publish, serve, keys, demo."""
+"""Commands that run the service and ask it: settings, publish, serve, list, keys, demo."""
 
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Literal
 
+import pandas as pd
 import typer
 
 from cli.demo import show_demo
 from cli.publishing import publish_champions
 from cli.shop import JsonOption, finish, open_shop, say, working
+from regulars.errors import MissingData
 from serving.run import serve as run_service
 from serving.services import keys as shop_keys
+from serving.services import lists
 from serving.store import open_store
+from serving.store.generations import current_generation
 
+RISKS = ("low", "medium", "high")
+Channel = Literal["email", "sms", "push", "ads"]
 Scope = Literal["storefront", "events", "lists", "models", "admin"]
 
 keys = typer.Typer(help="Keys that programs ask the service with.", no_args_is_help=True)
@@ -23,6 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("publish")(publish)
     app.command("serve")(serve)
     app.command("settings")(settings)
+    app.command("list")(list_customers)
     app.add_typer(keys, name="keys")
 
 
@@ -66,6 +75,42 @@ def demo(
     show_demo(shop, port=port, with_key=serve_too)
     if serve_too:
         run_service(shop.settings, host="127.0.0.1", port=port, workers=1)
+
+
+def list_customers(
+    name: Annotated[str, typer.Argument(help=f"One of: {', '.join(lists.LISTS)}.")],
+    form: Annotated[Literal["csv", "ndjson", "parquet"], typer.Option("--format")] = "csv",
+    out: Annotated[Path | None, typer.Option("--out", help="A file; default: standard output (csv, ndjson).")] = None,
+    min_probability: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    max_probability: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    risk: Annotated[list[str] | None, typer.Option(help="Repeatable; default: medium and high.")] = None,
+    country: Annotated[str | None, typer.Option()] = None,
+    channel: Annotated[Channel | None, typer.Option(help="Only who consented to it and did not unsubscribe.")] = None,
+    order_by: Annotated[Literal["probability", "customer_id"], typer.Option()] = "probability",
+) -> None:
+    """Write a list of customers, as the service would give it."""
+    if name not in lists.LISTS:
+        raise typer.BadParameter(f"expected one of {', '.join(lists.LISTS)}, got {name!r}")
+    if unknown := set(risk or ()) - set(RISKS):
+        raise typer.BadParameter(f"--risk expects {', '.join(RISKS)}, got {', '.join(sorted(unknown))}")
+    if form == "parquet" and out is None:
+        raise typer.BadParameter("--format parquet needs --out")
+    wanted = lists.Wanted(min_probability, max_probability, tuple(risk or ()), country, channel, order_by)
+    store = open_store(open_shop().settings.database_url)
+    try:
+        generation = current_generation(store)
+        if generation is None:
+            raise MissingData("nothing is published yet; run: regulars publish")
+        rows = [lists.flat(item) for item in lists.everybody(store, generation.generation, wanted)]
+    finally:
+        store.close()
+    table = pd.DataFrame(rows, columns=list(lists.COLUMNS))
+    if form == "parquet":
+        table.to_parquet(out, index=False)
+    elif form == "csv":
+        table.to_csv(out or sys.stdout, index=False)
+    else:
+        table.to_json(out or sys.stdout, orient="records", lines=True)
 
 
 @keys.command("create")

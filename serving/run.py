@@ -52,6 +52,7 @@ def _environment(settings: Settings) -> dict[str, str]:
         "REGULARS_LAKE": str(settings.lake),
         "REGULARS_DATABASE_URL": settings.database_url,
         "MLFLOW_TRACKING_URI": settings.tracking_uri,
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),  # requests run side by side already
     }
 
 

@@ -90,7 +90,7 @@ def one_list(
     if CSV in accept or NDJSON in accept:
         if asked.cursor:
             raise Problem(422, "query.cursor: CSV and NDJSON stream the whole list, without pages")
-        items = everybody(worker.store, shelf, wanted)
+        items = everybody(worker.store, shelf.generation, wanted)
         lines, media = (_csv(items), CSV) if CSV in accept else (_ndjson(items), NDJSON)
         return StreamingResponse(lines, media_type=media, headers={"Vary": "Accept"})
     body = page(worker.store, shelf, wanted, limit=asked.limit, cursor=asked.cursor)

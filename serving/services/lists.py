@@ -62,12 +62,12 @@ def page(store: Store, shelf: Shelf, wanted: Wanted, *, limit: int, cursor: str 
     }
 
 
-def everybody(store: Store, shelf: Shelf, wanted: Wanted) -> Iterator[dict[str, Any]]:
+def everybody(store: Store, generation: int, wanted: Wanted) -> Iterator[dict[str, Any]]:
     """Every item of the list as it is at the first one."""
     after = None
     while True:
         conditions = _conditions(wanted)
-        rows = scored_page(store, shelf.generation, conditions, order_by=wanted.order_by, limit=CHUNK, after=after)
+        rows = scored_page(store, generation, conditions, order_by=wanted.order_by, limit=CHUNK, after=after)
         yield from (_item(row) for row in rows)
         if len(rows) < CHUNK:
             return

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -203,6 +205,32 @@ def test_features_with_labels(shop: Shop) -> None:
     assert table["as_of"].nunique() == 2
 
 
+def test_a_list_for_the_e_mail_tool(shop: Shop) -> None:
+    out = shop.home / "list.csv"
+    shop.run("list", "at-risk", "--channel", "email", "--min-probability", 0.2, "--out", out)
+    table = pd.read_csv(out)
+    consents = pd.read_csv(shop.home / "customers.csv").set_index("customer_id")["consent_email"]
+    assert len(table)
+    assert consents[table["customer_id"]].all()
+    assert (table["probability"] >= 0.2).all()
+    lines = shop.run("list", "at-risk", "--format", "ndjson").stdout.splitlines()
+    assert all(json.loads(line)["risk"] in ("medium", "high") for line in lines)
+
+
+def test_the_readmes_own_example_works(tmp_path: Path) -> None:
+    """The csv and every command of the section, as they stand there."""
+    section = (ROOT / "README.md").read_text().split("## Your own orders")[1].split("## ")[0]
+    blocks = re.findall(r"```(\w*)\n(.*?)```", section, flags=re.DOTALL)
+    newcomer = Shop(tmp_path)
+    (tmp_path / "orders.csv").write_text(next(text for kind, text in blocks if kind == "csv"))
+    commands = next(text for kind, text in blocks if not kind).splitlines()
+    assert len(commands) == 2
+    for command in commands:
+        words = shlex.split(command.removeprefix(".venv/bin/regulars "))
+        newcomer.run(*(tmp_path / word if word.endswith(".csv") else word for word in words))
+    assert set(pd.read_csv(tmp_path / "features.csv")["customer_id"]) == {"ann", "bob", "cy"}
+
+
 @pytest.mark.parametrize(
     ("words", "status", "said"),
     [
@@ -212,6 +240,7 @@ def test_features_with_labels(shop: Shop) -> None:
         (("import", "nothing", "x.csv"), 2, "orders"),
         (("train", "churn", "--as-of", "yesterday"), 2, "yesterday"),
         (("publish", "--nonsense"), 2, "nonsense"),
+        (("list", "nobody"), 2, "at-risk"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(shop: Shop, words: tuple[str, ...], status: int, said: str) -> None:
