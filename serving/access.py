@@ -8,13 +8,16 @@ from datetime import datetime
 from typing import Annotated
 
 import jwt
-from fastapi import Depends, Header, Request
+from fastapi import Depends, Header, Request, Security
+from fastapi.security import HTTPBearer
 
 from serving.live import Live
 from serving.problems import Problem
 from serving.services.keys import scope_of
 
 LONGEST_TOKEN_S = 3_600
+# for the documentation's button only: a key may come in other ways, and what is wrong with it is said below
+BEARER = HTTPBearer(auto_error=False, scheme_name="Key", description="A key of `regulars keys create`.")
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="regulars"'}
 
 
@@ -48,6 +51,7 @@ def allow(*scopes: str) -> Callable[..., Caller]:
 
     def check(
         worker: Worker,
+        _: Annotated[object, Security(BEARER)],
         authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
         x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
     ) -> Caller:

@@ -69,21 +69,31 @@ def _example(body: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {"application/json": {"example": body}}}}
 
 
-@router.get("/{customer_id}/churn", responses=_example(CHURN) | describe(401, 403, 404, 503))
+@router.get(
+    "/{customer_id}/churn",
+    summary="Whether a customer is about to leave, and why",
+    responses=_example(CHURN) | describe(401, 403, 404, 503),
+)
 def churn(worker: Worker, caller: Asker, customer_id: str) -> dict[str, Any]:
     """The probability that a customer leaves, with interval and reasons, or why none can be told."""
     worker.published()
     return _known(churn_of(worker.store, customer_id), customer_id)
 
 
-@router.post("/lookup", responses=_example({"items": [PROFILE], "unknown": []}) | describe(401, 403, 422, 503))
+@router.post(
+    "/lookup",
+    summary="Many profiles at once",
+    responses=_example({"items": [PROFILE], "unknown": []}) | describe(401, 403, 422, 503),
+)
 def look_up(worker: Worker, caller: Asker, asked: Lookup) -> dict[str, Any]:
     """Up to 1,000 profiles at once."""
     worker.published()
     return lookup(worker.store, asked.customer_ids)
 
 
-@router.get("/{customer_id}", responses=_example(PROFILE) | describe(401, 403, 404, 503))
+@router.get(
+    "/{customer_id}", summary="What is known of a customer", responses=_example(PROFILE) | describe(401, 403, 404, 503)
+)
 def profile(worker: Worker, caller: Asker, customer_id: str) -> dict[str, Any]:
     """Everything published about a customer."""
     worker.published()

@@ -63,6 +63,7 @@ class Followed(BaseModel):
 
 @router.post(
     "",
+    summary="The offer worth making, or none",
     responses={200: {"content": {"application/json": {"example": EXAMPLE}}}} | describe(401, 403, 422, 503),
 )
 def make(
@@ -81,7 +82,7 @@ def make(
     return {name: answer[name] for name in STOREFRONT_SEES} if caller.scope == "storefront" else answer
 
 
-@router.post("/{decision_id}/outcome", responses=describe(401, 403, 404, 422))
+@router.post("/{decision_id}/outcome", summary="What followed a decision", responses=describe(401, 403, 404, 422))
 def outcome(
     worker: Worker,
     caller: Annotated[Caller, Depends(allow("events", "lists"))],

@@ -56,7 +56,7 @@ class Asked(BaseModel):
     cursor: str | None = Field(default=None, max_length=4096)
 
 
-@router.get("", responses=describe(401, 403))
+@router.get("", summary="Which lists there are", responses=describe(401, 403))
 def lists(caller: Asker) -> dict[str, Any]:
     """The lists there are."""
     return {"items": [{"name": name, "description": text} for name, text in LISTS.items()]}
@@ -64,6 +64,7 @@ def lists(caller: Asker) -> dict[str, Any]:
 
 @router.get(
     "/{name}",
+    summary="The customers of a list",
     responses={
         200: {
             "content": {

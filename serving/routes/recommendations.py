@@ -90,6 +90,7 @@ class Recommendations(BaseModel):
 
 @router.get(
     "/recommendations",
+    summary="What a shopper would like next",
     response_model=None,
     responses=describe(401, 403, 422, 503) | {200: {"model": Recommendations}},
 )
@@ -124,13 +125,13 @@ Limit = Annotated[int, Query(ge=1, le=100)]
 Fields = Annotated[list[str] | None, Query(description=f"Any of {', '.join(FIELDS)}.")]
 
 
-@router.get("/products/{product_id}/similar", **BESIDE)
+@router.get("/products/{product_id}/similar", summary="Products like this one", **BESIDE)
 def similar(worker: Worker, caller: Asker, product_id: str, limit: Limit = 10, fields: Fields = None) -> dict[str, Any]:
     """Products that the same shoppers like."""
     return _beside(worker, product_id, together=False, limit=limit, fields=fields)
 
 
-@router.get("/products/{product_id}/bought-together", **BESIDE)
+@router.get("/products/{product_id}/bought-together", summary="Products bought with this one", **BESIDE)
 def bought_together(
     worker: Worker, caller: Asker, product_id: str, limit: Limit = 10, fields: Fields = None
 ) -> dict[str, Any]:

@@ -423,6 +423,7 @@ def test_docs_need_no_other_host_and_show_an_example_of_every_call(service: Serv
     for path in ("/v1/recommendations", "/v1/customers/{customer_id}/churn", "/v1/lists/{name}", "/v1/decisions"):
         assert path in schema
     assert "bought_before" in schema
+    assert json.loads(schema)["components"]["securitySchemes"]["Key"]["scheme"] == "bearer"
     assert "Usually orders every" in schema
 
 
