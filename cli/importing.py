@@ -2,18 +2,24 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
+import yaml
 
 from cli.shop import JsonOption, Shop, finish, open_shop, say, working
 from features.sources.complete_journey import import_complete_journey
 from features.sources.files import import_file
+from features.sources.formats import FORMATS
+from features.sources.online_retail import import_online_retail
+from regulars.errors import DataError
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
 
+Timezone = Annotated[str | None, typer.Option(help="Of times without a zone; default: the shop's.")]
 Allow = Annotated[bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")]
-DATASETS = ("complete-journey",)
+DATASETS = {"complete-journey": False, "online-retail": True}  # whether it needs a file
 
 
 def register(app: typer.Typer) -> None:
@@ -24,8 +30,10 @@ def register(app: typer.Typer) -> None:
 
 def import_table(
     table: Annotated[str, typer.Argument(help=f"One of: {', '.join(TABLES)}.")],
-    file: Annotated[Path, typer.Argument(help="A csv or parquet file.")],
+    file: Annotated[Path, typer.Argument(help=f"A file: {', '.join(FORMATS)}.")],
     map_: Annotated[list[str] | None, typer.Option("--map", metavar="FIELD=COLUMN", help="Repeatable.")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="A YAML file of FIELD: COLUMN lines.")] = None,
+    timezone: Timezone = None,
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -36,8 +44,8 @@ def import_table(
             shop.lake,
             _table(table),
             file,
-            mapping=_mapping(map_ or []),
-            timezone=shop.settings.timezone,
+            mapping=_mapping_file(mapping) | _mapping(map_ or []),
+            timezone=_zone(timezone, shop),
             refused_folder=refused_folder(shop),
             allow_rejects=allow_rejects,
         )
@@ -46,15 +54,23 @@ def import_table(
 
 def import_dataset(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
+    source: Annotated[Path | None, typer.Argument(help="The file or folder, for those that need one.")] = None,
+    timezone: Timezone = None,
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
     """Import a known data set with all its tables."""
     if name not in DATASETS:
         raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}")
+    if (source is None) == DATASETS[name]:
+        raise typer.BadParameter(f"{name} needs a FILE" if DATASETS[name] else f"{name} takes no file")
     shop = open_shop()
+    common: dict[str, Any] = {"refused_folder": refused_folder(shop), "allow_rejects": allow_rejects}
     with working(f"importing {name}"):
-        reports = import_complete_journey(shop.lake, refused_folder=refused_folder(shop), allow_rejects=allow_rejects)
+        if source is None:
+            reports = import_complete_journey(shop.lake, **common)
+        else:
+            reports = import_online_retail(shop.lake, source, timezone=_zone(timezone, shop), **common)
     show_reports(reports, as_json=as_json)
 
 
@@ -70,8 +86,13 @@ def show_reports(reports: Sequence[Report], *, as_json: bool) -> None:
             f"{report.table}: {report.added:,} rows added of {report.read:,}{_repeated(report)}",
             as_json=as_json,
         )
+        if report.how:
+            say(f"  read as {report.how}", as_json=as_json)
         for rule, count in report.refused.items():
-            say(f"  {count:,} refused, {rule}; see {report.refused_file}", as_json=as_json)
+            example = report.examples.get(rule, "")
+            say(f"  {count:,} refused, {rule} (first: {example}); see {report.refused_file}", as_json=as_json)
+        for rule, count in report.set_aside.items():
+            say(f"  {count:,} set aside, {rule}", as_json=as_json)
         if report.ignored_columns:
             say(f"  columns left out: {', '.join(report.ignored_columns)}", as_json=as_json)
     finish({"tables": [_as_dict(report) for report in reports]}, as_json=as_json)
@@ -89,6 +110,7 @@ def _as_dict(report: Report) -> dict[str, object]:
         "identical": report.identical,
         "refused": report.refused,
         "refused_file": report.refused_file,
+        "set_aside": report.set_aside,
     }
 
 
@@ -106,3 +128,24 @@ def _mapping(pairs: Sequence[str]) -> dict[str, str]:
             raise typer.BadParameter(f"--map expects FIELD=COLUMN, got {pair!r}")
         mapping[field] = column
     return mapping
+
+
+def _mapping_file(file: Path | None) -> dict[str, str]:
+    if file is None:
+        return {}
+    try:
+        read = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
+        raise DataError(f"--mapping {file} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(read, dict) or not all(isinstance(part, str) for pair in read.items() for part in pair):
+        raise DataError(f"--mapping {file} must hold lines FIELD: COLUMN, such as order_id: invoice")
+    return read
+
+
+def _zone(name: str | None, shop: Shop) -> str:
+    if name is None:
+        return shop.settings.timezone
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError) as error:
+        raise typer.BadParameter(f"--timezone expects an IANA zone such as Europe/Berlin, got {name!r}") from error

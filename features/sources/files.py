@@ -1,4 +1,4 @@
-"""Reads a file of rows, in csv or parquet, into the lake as one declared table."""
+"""Reads rows into the lake: those of a file as one declared table, or those of queries as several."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,23 +6,24 @@ from pathlib import Path
 
 import duckdb
 
+from features.sources.formats import open_file
 from regulars.errors import ImportRefused
 from regulars.intake import (
     LINE,
     MOST_REFUSED_SHARE,
+    RULE,
     Report,
     check_rows,
     columns_of,
-    literal,
     match_columns,
     refused_by_rule,
+    refused_examples,
     workspace,
     write_refused,
 )
 from regulars.lake import Batch, Lake
-from regulars.tables import Table
+from regulars.tables import TABLES, Table
 
-FORMATS = (".csv", ".parquet")
 CHECKED = "checked"
 
 
@@ -44,12 +45,12 @@ def import_file(
         ImportRefused: an unreadable file, a missing column, or more than 5 % of rows refused.
     """
     with workspace() as connection:
-        relation = open_file(connection, file)
+        opened = open_file(connection, file)
         with lake.writing(connection) as batch:
-            return add_rows(
+            report = add_rows(
                 batch,
                 connection,
-                relation,
+                opened.relation,
                 table,
                 mapping=mapping,
                 timezone=timezone,
@@ -57,32 +58,7 @@ def import_file(
                 refused_folder=refused_folder,
                 allow_rejects=allow_rejects,
             )
-
-
-def open_file(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
-    """The name of a relation with the file's raw columns and ``_line``, counted from 1 without a header.
-
-    Raises:
-        ImportRefused: where the file is not there, empty, of another format or broken.
-    """
-    if not file.is_file():
-        raise ImportRefused(f"{file} is no file")
-    if file.suffix.lower() not in FORMATS:
-        raise ImportRefused(f"{file.name}: expected one of {', '.join(FORMATS)}, got {file.suffix or 'no ending'}")
-    if file.stat().st_size == 0:
-        raise ImportRefused(f"{file.name} is empty")
-    path = literal(str(file))
-    reader = f"read_parquet({path})"
-    if file.suffix.lower() == ".csv":
-        reader = f"read_csv({path}, all_varchar = true, header = true, null_padding = true)"
-    try:
-        columns_of(connection, reader)
-        connection.execute(
-            f"create or replace temp table raw as select row_number() over () as {LINE}, * from {reader}"
-        )
-    except duckdb.Error as error:
-        raise ImportRefused(f"{file.name} cannot be read: {str(error).splitlines()[0]}") from error
-    return "raw"
+        return replace(report, how=opened.how)
 
 
 def add_rows(
@@ -108,12 +84,53 @@ def add_rows(
         added=0,
         identical=0,
         refused=refused_by_rule(connection, CHECKED),
+        examples=refused_examples(connection, relation, CHECKED, fields=fields),
         ignored_columns=tuple(name for name in found if name not in fields.values()),
     )
     report = _keep_refused(connection, relation, report, source=source, folder=refused_folder, number=batch.number)
     _refuse_too_many(report, source=source, allow_rejects=allow_rejects)
     added, identical = batch.add(CHECKED, table)
     return replace(report, added=added, identical=identical)
+
+
+def add_queries(
+    batch: Batch,
+    connection: duckdb.DuckDBPyConnection,
+    queries: Mapping[str, str],
+    *,
+    timezone: str,
+    source: str,
+    refused_folder: Path,
+    allow_rejects: bool = False,
+) -> list[Report]:
+    """Add the rows of one query per table, each in the table's own column names and in a fixed order."""
+    reports = []
+    for table, query in queries.items():
+        connection.execute(
+            f"create or replace temp table raw as select row_number() over () as {LINE}, q.* from ({query}) q"
+        )
+        report = add_rows(
+            batch,
+            connection,
+            "raw",
+            TABLES[table],
+            mapping={},
+            timezone=timezone,
+            source=f"{source}-{table}",
+            refused_folder=refused_folder,
+            allow_rejects=allow_rejects,
+        )
+        set_aside = _set_aside(connection) if table == "charges" else {}
+        reports.append(replace(report, set_aside=set_aside))
+    return reports
+
+
+def _set_aside(connection: duckdb.DuckDBPyConnection) -> dict[str, int]:
+    """Rule -> number of lines it set aside, most first."""
+    rows = connection.execute(
+        f"select rule, count(*) from {CHECKED} where {RULE} is null group by 1 order by 2 desc, 1"
+    ).fetchall()
+    return dict(rows)
 
 
 def _keep_refused(
@@ -136,7 +153,9 @@ def _refuse_too_many(report: Report, *, source: str, allow_rejects: bool) -> Non
     refused = sum(report.refused.values())
     if allow_rejects or refused <= MOST_REFUSED_SHARE * report.read:
         return
-    rules = "; ".join(f"{count:,} x {rule}" for rule, count in list(report.refused.items())[:3])
+    rules = "; ".join(
+        f"{count:,} x {rule}, first {report.examples[rule]}" for rule, count in list(report.refused.items())[:3]
+    )
     raise ImportRefused(
         f"{source}: {refused:,} of {report.read:,} rows of {report.table} are refused ({rules}); nothing was imported. "
         f"See {report.refused_file}, then mend the file or add --allow-rejects"
