@@ -1,6 +1,6 @@
 """Commands that bring data into the lake: import, import-dataset."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
@@ -12,14 +12,23 @@ from cli.shop import JsonOption, Shop, finish, open_shop, say, working
 from features.sources.complete_journey import import_complete_journey
 from features.sources.files import import_file
 from features.sources.formats import FORMATS
+from features.sources.ga4 import import_ga4
 from features.sources.online_retail import import_online_retail
+from features.sources.retail_rocket import import_retail_rocket
+from features.sources.shopify import import_shopify
 from regulars.errors import DataError
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
 
 Timezone = Annotated[str | None, typer.Option(help="Of times without a zone; default: the shop's.")]
 Allow = Annotated[bool, typer.Option("--allow-rejects", help="Import the good rows even where over 5 % are refused.")]
-DATASETS = {"complete-journey": False, "online-retail": True}  # whether it needs a file
+READERS: dict[str, Callable[..., list[Report]]] = {
+    "online-retail": import_online_retail,
+    "shopify": import_shopify,
+    "ga4": import_ga4,
+    "retailrocket": import_retail_rocket,
+}
+DATASETS = ("complete-journey", *READERS)
 
 
 def register(app: typer.Typer) -> None:
@@ -62,15 +71,15 @@ def import_dataset(
     """Import a known data set with all its tables."""
     if name not in DATASETS:
         raise typer.BadParameter(f"expected one of {', '.join(DATASETS)}, got {name!r}")
-    if (source is None) == DATASETS[name]:
-        raise typer.BadParameter(f"{name} needs a FILE" if DATASETS[name] else f"{name} takes no file")
+    if (source is None) == (name in READERS):
+        raise typer.BadParameter(f"{name} needs a file or folder" if source is None else f"{name} takes no file")
     shop = open_shop()
     common: dict[str, Any] = {"refused_folder": refused_folder(shop), "allow_rejects": allow_rejects}
     with working(f"importing {name}"):
         if source is None:
             reports = import_complete_journey(shop.lake, **common)
         else:
-            reports = import_online_retail(shop.lake, source, timezone=_zone(timezone, shop), **common)
+            reports = READERS[name](shop.lake, source, timezone=_zone(timezone, shop), **common)
     show_reports(reports, as_json=as_json)
 
 
