@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from cli import asking, importing, operating, training
+from cli import asking, comparing, importing, nightly, operating, training
 from cli.shop import console
 from regulars.errors import RegularsError
 
@@ -16,7 +16,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for group in (importing, training, asking, operating):
+for group in (importing, training, asking, comparing, nightly, operating):
     group.register(app)
 
 

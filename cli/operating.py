@@ -1,5 +1,6 @@
 """Commands that run the service and ask it: settings, publish, serve, list, keys, demo."""
 
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,12 +10,14 @@ import pandas as pd
 import typer
 
 from cli.demo import show_demo
+from cli.importing import refused_folder
 from cli.publishing import publish_champions
 from cli.shop import JsonOption, finish, open_shop, say, working
 from regulars.errors import MissingData
 from serving.run import serve as run_service
 from serving.services import keys as shop_keys
 from serving.services import lists
+from serving.services.forget import export_customer, forget_customer
 from serving.store import open_store
 from serving.store.generations import current_generation
 
@@ -32,6 +35,8 @@ def register(app: typer.Typer) -> None:
     app.command("serve")(serve)
     app.command("settings")(settings)
     app.command("list")(list_customers)
+    app.command("forget")(forget)
+    app.command("export-customer")(export)
     app.add_typer(keys, name="keys")
 
 
@@ -111,6 +116,47 @@ def list_customers(
         table.to_csv(out or sys.stdout, index=False)
     else:
         table.to_json(out or sys.stdout, orient="records", lines=True)
+
+
+def forget(customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER")], as_json: JsonOption = False) -> None:
+    """Remove a customer from lake, store and scores, and print the receipt."""
+    shop = open_shop()
+    store = open_store(shop.settings.database_url)
+    try:
+        with working(f"forgetting {customer_id}"):
+            receipt = forget_customer(
+                store, shop.lake, customer_id, refused_folder=refused_folder(shop), now=datetime.now(UTC)
+            )
+    finally:
+        store.close()
+    if not receipt["found"]:
+        say(f"nothing was held of {customer_id}", as_json=as_json)
+    for place, count in receipt["rows_removed"].items():
+        say(f"{place}: {count:,} rows removed", as_json=as_json)
+    say(f"Models: {receipt['models']}.", as_json=as_json)
+    for place in receipt["remains_elsewhere"]:
+        say(f"Not reached from here: {place}.", as_json=as_json)
+    finish(receipt, as_json=as_json)
+
+
+def export(
+    customer_id: Annotated[str, typer.Argument(metavar="CUSTOMER")],
+    out: Annotated[Path | None, typer.Option("--out", help="A .json file; default: standard output.")] = None,
+) -> None:
+    """Write everything that lake and store hold of a customer as JSON."""
+    shop = open_shop()
+    store = open_store(shop.settings.database_url)
+    try:
+        held = export_customer(store, shop.lake, customer_id, now=datetime.now(UTC))
+    finally:
+        store.close()
+    if held is None:
+        raise MissingData(f"nothing is held of {customer_id}")
+    text = json.dumps(held, indent=1)
+    if out is None:
+        print(text)
+    else:
+        out.write_text(text)
 
 
 @keys.command("create")

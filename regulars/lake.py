@@ -12,20 +12,24 @@ or the state after. Files that no manifest names are what a killed writer left; 
     lake/scores/churn-3.parquet            the newest scores of version 3 of the churn model
 """
 
+import fcntl
 import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import IO
 
 import duckdb
 import ibis
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
@@ -37,6 +41,8 @@ from regulars.tables import TABLES, Table
 
 FORMAT = 1
 LOCK_WAIT_SECONDS = 600.0
+LEASE_SECONDS = 60.0
+_READERS = ".readers"
 _INCOMING = ".incoming"
 _ROWS_PER_IMPORT = 2**32
 
@@ -70,6 +76,7 @@ class Lake:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._reading: IO[bytes] | None = None
 
     def manifest(self) -> Manifest:
         """The state of the lake now; empty where nothing was ever written.
@@ -90,6 +97,7 @@ class Lake:
 
     def tables(self, engine: ibis.BaseBackend) -> dict[str, ibis.Table]:
         """Every table that has rows, as ``regulars.as_of`` wants them: all versions, with the span each is known."""
+        self._begin_reading()
         manifest = self.manifest()
         read = {}
         for name, files in manifest.files.items():
@@ -115,6 +123,33 @@ class Lake:
                 batch._commit()
         except Timeout as error:
             raise LakeError(f"another program has been writing to {self.folder} for ten minutes; try again") from error
+
+    def forget(self, customer_id: str) -> dict[str, int]:
+        """Remove every row of a customer, and what hangs on their orders and assignments; table -> rows removed.
+
+        The files that hold them are written anew without them, the manifest is swapped, and the old files are deleted once
+        nobody reads them any more; a reader of more than a minute leaves that to the next writer.
+        """
+        removed: dict[str, int] = {}
+        with duckdb.connect() as connection, self.writing(connection) as batch:
+            for name, condition in _held(connection, self, customer_id).items():
+                removed[name] = batch.remove(TABLES[name], condition)
+        for path in sorted((self.folder / "scores").glob("*.parquet")):
+            removed["scores"] = removed.get("scores", 0) + _without_customer(path, customer_id)
+        self._delete_unlisted(wait_s=LEASE_SECONDS)
+        return {name: count for name, count in removed.items() if count}
+
+    def rows_of(self, customer_id: str) -> dict[str, pd.DataFrame]:
+        """Every row that the lake holds of a customer, all versions, by table; for handing over."""
+        found = {}
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            for name, condition in _held(connection, self, customer_id).items():
+                scan = self._scan(self.manifest().files[name])
+                rows = connection.execute(f"select * from {scan} where {condition}").df()
+                if len(rows):
+                    found[name] = rows.drop(columns=[ORDER])
+        return found
 
     def keep_scores(self, scores: pd.DataFrame, *, model: str, version: int, as_of: datetime) -> None:
         """Keep ``scores`` as what ``version`` says at ``as_of``, unless it already said something at a later moment."""
@@ -143,12 +178,36 @@ class Lake:
     def _scores_path(self, model: str, version: int) -> Path:
         return self.folder / "scores" / f"{model}-{version}.parquet"
 
+    def _scan(self, files: Sequence[File]) -> str:
+        paths = ", ".join(literal(str(self.folder / file.path)) for file in files)
+        return f"read_parquet([{paths}])"
+
+    def _begin_reading(self) -> None:
+        """Hold, as long as this object lives, that files may be read: nobody deletes any meanwhile."""
+        if self._reading is None and self.folder.exists():
+            self._reading = (self.folder / _READERS).open("ab")
+            fcntl.flock(self._reading, fcntl.LOCK_SH)
+
     def _remove_leftovers(self) -> None:
-        live = {file.path for files in self.manifest().files.values() for file in files}
         shutil.rmtree(self.folder / _INCOMING, ignore_errors=True)
-        for path in self.folder.glob("*/*/*.parquet"):
-            if path.relative_to(self.folder).as_posix() not in live:
-                path.unlink()
+        self._delete_unlisted(wait_s=0.0)
+
+    def _delete_unlisted(self, *, wait_s: float) -> None:
+        """Delete the files that the manifest does not name, unless somebody reads for longer than ``wait_s``."""
+        live = {file.path for files in self.manifest().files.values() for file in files}
+        unlisted = [
+            path for path in self.folder.glob("*/*/*.parquet") if path.relative_to(self.folder).as_posix() not in live
+        ]
+        if not unlisted:
+            return
+        with (self.folder / _READERS).open("ab") as alone:
+            until = time.monotonic() + wait_s
+            while not _locked(alone):
+                if time.monotonic() >= until:
+                    return
+                time.sleep(0.1)
+            for path in unlisted:
+                path.unlink(missing_ok=True)
 
     def _swap(self, manifest: Manifest) -> None:
         body = {
@@ -192,6 +251,37 @@ class Batch:
             )
         added = sum(file.rows for file in files)
         return added, self._count(good) - added
+
+    def remove(self, table: Table, condition: str) -> int:
+        """Write the files that hold rows of ``condition`` (SQL) anew without them; the number of rows removed."""
+        kept: list[File] = []
+        removed = 0
+        for file in self._live(table):
+            scan = self._scan([file])
+            gone = self._count(f"{scan} where {condition}")
+            if not gone:
+                kept.append(file)
+                continue
+            removed += gone
+            kept += self._rewritten(file, f"select * from {scan} where not ({condition}) order by {ORDER}")
+        if removed:
+            files = {**self._manifest.files, table.name: tuple(kept)}
+            if not kept:
+                del files[table.name]
+            self._manifest = replace(self._manifest, next_import=self.number + 1, files=files)
+        return removed
+
+    def _rewritten(self, file: File, query: str) -> list[File]:
+        """The file that takes the place of ``file``, durable; none where nothing would be in it."""
+        path = (self._lake.folder / file.path).with_name(f"{self.number:06d}-{Path(file.path).stem}.parquet")
+        self._connection.execute(f"copy ({query}) to {literal(str(path))} (format parquet, compression zstd)")
+        rows = self._count(f"read_parquet({literal(str(path))})")
+        if not rows:
+            path.unlink()
+            return []
+        _sync(path)
+        _sync(path.parent)
+        return [File(path.relative_to(self._lake.folder).as_posix(), file.month, rows, _digest(path))]
 
     def _commit(self) -> None:
         if self._manifest != self._lake.manifest():
@@ -251,9 +341,8 @@ class Batch:
         query = f"select 1 from {fresh} join {self._scan(files)} using ({using}) limit 1"
         return bool(self._connection.execute(query).fetchall())
 
-    def _scan(self, files: list[File] | tuple[File, ...]) -> str:
-        paths = ", ".join(literal(str(self._lake.folder / file.path)) for file in files)
-        return f"read_parquet([{paths}])"
+    def _scan(self, files: Sequence[File]) -> str:
+        return self._lake._scan(files)
 
     def _write(self, fresh: str, table: Table) -> tuple[File, ...]:
         if not self._count(fresh):
@@ -278,10 +367,8 @@ class Batch:
             path = target / f"{self.number:06d}{f'-{part}' if part else ''}.parquet"
             _sync(written)
             written.replace(path)
-            with path.open("rb") as opened:
-                digest = hashlib.file_digest(opened, "sha256").hexdigest()
             rows = self._count(f"read_parquet({literal(str(path))})")
-            yield File(path.relative_to(self._lake.folder).as_posix(), month, rows, digest)
+            yield File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path))
         _sync(target)
 
 
@@ -303,6 +390,61 @@ def _kept(engine: ibis.BaseBackend, name: str, rows: ibis.Table) -> ibis.Table:
         engine.raw_sql(f"create or replace temp table {quoted(name)} as {ibis.to_sql(rows, dialect='duckdb')}")
         return engine.table(name, database=("temp", "main"))
     return rows.cache()
+
+
+def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -> dict[str, str]:
+    """Table -> the SQL condition of the rows that are a customer's: named, or by their orders, assignments or visits."""
+    files = lake.manifest().files
+    who = literal(customer_id)
+
+    def ids_of(table: str, column: str, condition: str) -> str:
+        if table not in files:
+            return "false"
+        query = f"select distinct {column} from {lake._scan(files[table])} where {condition} and {column} is not null"
+        found = [literal(str(row[0])) for row in connection.execute(query).fetchall()]
+        return f"{{}} in ({', '.join(found)})" if found else "false"
+
+    own = f"customer_id = {who}"
+    orders, assignments = ids_of("orders", "order_id", own), ids_of("assignments", "assignment_id", own)
+    visits = ids_of("events", "anonymous_id", own)
+    conditions = {}
+    for name in files:
+        columns = TABLES[name].names
+        parts = [own] if "customer_id" in columns else []
+        parts += [f"referred_by = {who}"] if "referred_by" in columns else []
+        parts += [orders.format("order_id")] if "order_id" in columns and name != "orders" else []
+        parts += [assignments.format("assignment_id")] if name == "outcomes" else []
+        parts += [visits.format("anonymous_id")] if name == "events" else []
+        if parts:
+            conditions[name] = " or ".join(f"coalesce({part}, false)" for part in parts)
+    return conditions
+
+
+def _without_customer(path: Path, customer_id: str) -> int:
+    """Write a file of scores anew without a customer, all or nothing; the number of rows removed."""
+    table = pq.read_table(path)
+    kept = table.filter(pc.not_equal(table["customer_id"], customer_id))
+    if len(kept) == len(table):
+        return 0
+    written = path.with_suffix(".new")
+    pq.write_table(kept, written)
+    _sync(written)
+    written.replace(path)
+    return len(table) - len(kept)
+
+
+def _locked(file: IO[bytes]) -> bool:
+    """Whether the file is ours alone now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _sync(path: Path) -> None:

@@ -47,7 +47,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
-        allow_methods=["GET", "POST"],
+        allow_methods=["GET", "POST", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "X-Customer-Token"],
     )
     add_problem_handlers(app)

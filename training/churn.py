@@ -104,10 +104,7 @@ def train_churn(
     rhythm = shop_rhythm(tables, as_of=as_of)
     horizon = horizon_days or rhythm.default_horizon_days
     lookback = lookback_days or rhythm.default_lookback_days
-    first = as_of - timedelta(days=rhythm.days_of_history) + timedelta(days=max(horizon, 14))
-    moments = snapshots(
-        first, as_of, horizon_days=horizon, step_days=max(7, horizon // 2), most=int(chosen["most_snapshots"])
-    )
+    moments = _moments(as_of, history=rhythm.days_of_history, horizon=horizon, chosen=chosen)
     taken = [_snapshot(tables, at, as_of=as_of, horizon=horizon, lookback=lookback) for at in moments]
     taken = [snapshot for snapshot in taken if len(snapshot.churned)]
     log.info("churn: %s snapshots of %s days", len(taken), horizon)
@@ -260,20 +257,49 @@ def _judge(taken: Sequence[Snapshot], *, horizon: int, chosen: Mapping[str, Any]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
+def churn_baselines(
+    tables: Tables, features: pd.DataFrame, *, as_of: datetime, horizon_days: int, lookback_days: int, seed: int
+) -> dict[str, Floats]:
+    """What the plain methods, having learnt from what was known before ``as_of``, say of ``features`` (n_customers rows).
+
+    Empty where too little was known.
+    """
+    chosen = PARAMS
+    history = shop_rhythm(tables, as_of=as_of).days_of_history
+    moments = _moments(as_of, history=history, horizon=horizon_days, chosen=chosen)
+    earlier = [_snapshot(tables, at, as_of=as_of, horizon=horizon_days, lookback=lookback_days) for at in moments]
+    earlier = [snapshot for snapshot in earlier if len(snapshot.churned)]
+    if not _enough(earlier):
+        return {}
+    known = features[list(FEATURES)].astype(float)
+    return _plain(earlier, with_silence(known, _buyers(features), horizon_days), seed=seed)
+
+
+def _moments(as_of: datetime, *, history: int, horizon: int, chosen: Mapping[str, Any]) -> list[datetime]:
+    first = as_of - timedelta(days=history) + timedelta(days=max(horizon, 14))
+    step = max(7, horizon // 2)
+    return snapshots(first, as_of, horizon_days=horizon, step_days=step, most=int(chosen["most_snapshots"]))
+
+
 def _predictions(
     earlier: Sequence[Snapshot], test: Snapshot, *, horizon: int, chosen: Mapping[str, Any], seed: int
 ) -> dict[str, Floats]:
-    features = pd.concat([snapshot.features for snapshot in earlier], ignore_index=True)
-    churned = np.concatenate([snapshot.churned for snapshot in earlier])
     parts, blend = _fit_blend(earlier, horizon=horizon, chosen=chosen, seed=seed)
-    plain = fit_plain_trees(features[list(FEATURES)], churned, seed=seed)
-    found = {
-        "prevalence": np.full(len(test.churned), churned.mean()),
-        "recency": probability(fit_linear(features, churned, RECENCY).logit(test.features)),
-        "RFM logistic regression": probability(fit_linear(features, churned, RFM).logit(test.features)),
-        "BG/NBD": test.features["probability_no_order"].to_numpy(),
-        "LightGBM": np.asarray(plain.predict(test.features[list(FEATURES)].to_numpy(float))),
-    }
+    found = _plain(earlier, test.features, seed=seed)
     if parts is not None:
         found["regulars"] = probability(_component_logits(parts, test) @ np.asarray(blend.weights) + blend.intercept)
     return found
+
+
+def _plain(earlier: Sequence[Snapshot], given: pd.DataFrame, *, seed: int) -> dict[str, Floats]:
+    """The baselines' probabilities for ``given``, features with ``probability_no_order``."""
+    features = pd.concat([snapshot.features for snapshot in earlier], ignore_index=True)
+    churned = np.concatenate([snapshot.churned for snapshot in earlier])
+    plain = fit_plain_trees(features[list(FEATURES)], churned, seed=seed)
+    return {
+        "prevalence": np.full(len(given), churned.mean()),
+        "recency": probability(fit_linear(features, churned, RECENCY).logit(given)),
+        "RFM logistic regression": probability(fit_linear(features, churned, RFM).logit(given)),
+        "BG/NBD": given["probability_no_order"].to_numpy(),
+        "LightGBM": np.asarray(plain.predict(given[list(FEATURES)].to_numpy(float))),
+    }

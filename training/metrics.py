@@ -113,7 +113,7 @@ def metric_interval(
     """
     order = np.argsort(scores, kind="stable")
     labels, scores = labels[order], scores[order]
-    return _bounds([metric(labels[rows], scores[rows]) for rows in _resamples(len(labels), seed, draws)], level)
+    return _bounds([metric(labels[rows], scores[rows]) for rows in resamples(len(labels), seed, draws)], level)
 
 
 def difference_interval(
@@ -132,13 +132,13 @@ def difference_interval(
     >>> difference_interval(auc, np.array([0.0, 1.0, 0.0, 1.0]), scores, scores, seed=0, draws=20)
     (0.0, 0.0)
     """
-    rows_drawn = _resamples(len(labels), seed, draws)
+    rows_drawn = resamples(len(labels), seed, draws)
     return _bounds(
         [metric(labels[rows], ours[rows]) - metric(labels[rows], theirs[rows]) for rows in rows_drawn], level
     )
 
 
-def _resamples(n: int, seed: int, draws: int) -> list[NDArray[np.int64]]:
+def resamples(n: int, seed: int, draws: int) -> list[NDArray[np.int64]]:
     """Row numbers of ``draws`` bootstrap samples, each in rising order so that sorted input stays sorted."""
     rng = np.random.default_rng(seed)
     return [np.sort(rng.integers(n, size=n)) for _ in range(draws)]

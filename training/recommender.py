@@ -17,7 +17,7 @@ import pandas as pd
 from regulars.as_of import Tables
 from regulars.errors import DataError
 from regulars.ids import Rows
-from regulars.models.history import Known, known_rows
+from regulars.models.history import NEWEST, History, Known, known_rows
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
@@ -52,13 +52,14 @@ TOO_SMALL = (
 class Example:
     """One history at a moment, and the products (rows of the snapshot's catalogue, sorted) that came after it.
 
-    ``count_targets`` also counts products that did not exist at the moment, which no method can know.
+    ``wanted`` are their ids, also of products that did not exist at the moment, which no method can know.
     """
 
     known: Known
     moment: int
     targets: Rows
-    count_targets: int
+    wanted: tuple[str, ...]
+    history: History
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,17 @@ def train_recommender(
     """
     chosen = _settings(params)
     rows, products = read_shop(tables, as_of=as_of)
-    sold = rows["visitor_id"].notna() & (rows["kind"] == "purchase")
+    sold = _has_buyers(rows)
     moments = (
         _moments(rows, as_of, horizon_days, int(chosen["snapshots"]))
-        if sold.any()
+        if sold
         else _session_moments(rows, as_of, int(chosen["snapshots"]))
     )
     taken = []
     for at, until in moments:
-        taken.append(_snapshot(tables, rows, at, until, bought_only=bool(sold.any()), chosen=chosen, seed=seed))
+        taken.append(_snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed))
         log.info("recommender: %s visitors came back after %s", len(taken[-1].examples), f"{at:%Y-%m-%d}")
-    judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold.any() else "looked at")
+    judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold else "looked at")
     ranker = _fit_ranker(taken, chosen=chosen, seed=seed)
     retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
     settings = {"horizon_days": horizon_days, "seed": seed}
@@ -110,6 +111,16 @@ def train_recommender(
     metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
     metrics |= {"products": float(len(products))}
     return Trained(model, settings, metrics, judged, notes=() if ranker else (TOO_SMALL,))
+
+
+def snapshot_at(tables: Tables, start: datetime, end: datetime, *, seed: int) -> Snapshot:
+    """What was known at ``start``, and what known visitors did in [start, end); for comparing models on it."""
+    later, _ = read_shop(tables, as_of=end)
+    return _snapshot(tables, later, start, end, bought_only=_has_buyers(later), chosen=PARAMS, seed=seed)
+
+
+def _has_buyers(rows: pd.DataFrame) -> bool:
+    return bool((rows["visitor_id"].notna() & (rows["kind"] == "purchase")).any())
 
 
 def _settings(params: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -176,7 +187,8 @@ def _bought(
         )
         targets = np.sort(retrieval.ids.rows(wanted[visitor]))
         if len(known.products):
-            examples.append(Example(known, moment, targets[targets >= 0], len(targets)))
+            wants = tuple(wanted[visitor])
+            examples.append(Example(known, moment, targets[targets >= 0], wants, _history(visits, part, retrieval)))
     return examples
 
 
@@ -193,7 +205,8 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
         for cut in np.unique(rng.integers(1, max(len(rows), 2), size=CUTS_PER_SESSION)):
             after = np.flatnonzero(baskets[cut:] == baskets[cut - 1]) + cut
             targets = np.unique(rows[after])
-            if not len(targets):
+            wants = tuple(dict.fromkeys(now.product_ids[part.start + place] for place in after))
+            if not wants:
                 continue
             moment = int(at[cut - 1]) + 1
             known = known_rows(
@@ -203,9 +216,28 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
                 np.concatenate([visits.strength[old], now.strength[part][:cut]]),
                 moment=moment,
             )
+            seen = _history(now, slice(part.start, part.start + int(cut)), retrieval)
             if len(known.products):
-                examples.append(Example(known, moment, targets[targets >= 0], len(targets)))
+                examples.append(
+                    Example(
+                        known, moment, targets[targets >= 0], wants, _joined(_history(visits, old, retrieval), seen)
+                    )
+                )
     return examples
+
+
+def _history(visits: Visits, part: slice, retrieval: Retrieval) -> History:
+    """A visitor's newest interactions by product id, as the service would be given them."""
+    part = slice(max(part.start, part.stop - NEWEST), part.stop)
+    return History(visits.product_ids[part], visits.at[part], visits.kinds[part])
+
+
+def _joined(first: History, then: History) -> History:
+    return History(
+        [*first.product_ids, *then.product_ids],
+        np.concatenate([first.occurred_at, then.occurred_at]),
+        [*first.kinds, *then.kinds],
+    )
 
 
 def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
@@ -258,7 +290,7 @@ def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, w
     if not taken or not taken[0].examples:
         return pd.DataFrame(columns=list(COLUMNS))
     test, earlier = taken[0], taken[1:]
-    targets = [set(example.targets.tolist()) | _unknown(example) for example in test.examples]
+    targets = [set(example.wanted) for example in test.examples]
     split = (
         f"{len(targets):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
         f"{len(test.retrieval.ids):,} candidates; learnt before"
@@ -270,9 +302,10 @@ def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, w
     }
     lists["regulars"] = _ours(test, _fit_ranker(earlier, chosen=chosen, seed=seed))
     rows = []
-    for name, listed in lists.items():
+    for name, found in lists.items():
+        listed = [test.retrieval.ids.ids(one) for one in found]
         for metric, measure in (("ndcg@20", ndcg_at), ("recall@20", recall_at)):
-            each = measure(listed, targets, K)  # type: ignore[arg-type]
+            each = measure(listed, targets, K)
             low, high = bootstrap_interval(each, seed=seed)
             rows.append((name, metric, float(each.mean()), low, high, split))
     return pd.DataFrame(rows, columns=list(COLUMNS))
@@ -281,11 +314,6 @@ def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, w
 def _ours(test: Snapshot, ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
     return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples]
-
-
-def _unknown(example: Example) -> set[int]:
-    """One stand-in, never recommended, for each target that did not exist at the moment."""
-    return {-1 - number for number in range(example.count_targets - len(example.targets))}
 
 
 def _naive(at: datetime) -> pd.Timestamp:

@@ -44,6 +44,8 @@ class Visits:
     visitors: IdMap
     starts: Ints
     visitor: Ints
+    product_ids: list[str]
+    kinds: list[str]
     rows: Ints
     at: Ints
     bought: NDArray[np.bool_]
@@ -82,11 +84,14 @@ def read_visits(rows: pd.DataFrame, ids: IdMap) -> Visits:
     days = codes.astype(np.int64) * 100_000 + at // DAY_S
     baskets = np.where(named >= 0, named, -1 - days)
     visitor = np.asarray(codes, dtype=np.int64)
+    named_products = kept["product_id"].tolist()
     return Visits(
         visitors=IdMap(map(str, names)),
         starts=np.searchsorted(visitor, np.arange(len(names) + 1)),
         visitor=visitor,
-        rows=ids.rows(kept["product_id"].tolist()),
+        product_ids=named_products,
+        kinds=kept["kind"].tolist(),
+        rows=ids.rows(named_products),
         at=at,
         bought=(kept["kind"] == "purchase").to_numpy(bool),
         strength=strength[kept.index].to_numpy(float),

@@ -23,12 +23,13 @@ from mlflow.entities import Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from regulars.errors import ModelMissing
+from regulars.errors import DataError, ModelMissing
 from regulars.settings import Settings
 from training.results import Trained
 
 MODELS = ("churn", "recommender", "offers")
 ARTIFACT = "model"
+COMPARISON, HISTORY = "comparison", "history"
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 for noisy in ("mlflow", "alembic"):
@@ -112,6 +113,69 @@ class Tracking:
             )
         return max(fitting, key=lambda version: (version.as_of, version.number))
 
+    def keep_comparison(self, version: Version, verdict: Mapping[str, Any]) -> None:
+        """Keep with ``version`` how it did against the champion; promotion goes by the newest."""
+        said = json.dumps(dict(verdict), sort_keys=True)
+        self._client.set_model_version_tag(version.name, str(version.number), COMPARISON, said)
+
+    def promote(self, name: str, number: int, *, by: str, forced_because: str | None = None) -> Version:
+        """Make version ``number`` the champion; the champion before becomes ``previous``.
+
+        Raises:
+            ModelMissing: where there is no such version.
+            DataError: where no comparison with today's champion shows that it is better and nothing else worse, unless
+                ``forced_because`` says why that does not matter; who and why are kept with the version.
+        """
+        versions = {version.number: version for version in self.versions(name)}
+        if number not in versions:
+            raise ModelMissing(f"{name} has no version {number}; it has {sorted(versions)}")
+        champion = self.champion(name)
+        if champion is not None and champion.number == number:
+            raise DataError(f"version {number} of {name} is the champion already")
+        verdict = self.comparison(versions[number])
+        against = refusal(verdict, champion=champion.number if champion else None, number=number, name=name)
+        if against and forced_because is None:
+            raise DataError(against)
+        forced = {"because": forced_because, "against": against} if against else {}
+        self._record(versions[number], {"promoted_by": by, **forced})
+        self._hand_over(name, number, champion)
+        return next(version for version in self.versions(name) if version.number == number)
+
+    def rollback(self, name: str, *, by: str) -> Version:
+        """Make the champion before the champion again, and today's champion ``previous``.
+
+        Raises:
+            ModelMissing: where there is no champion before.
+        """
+        previous = next((version for version in self.versions(name) if "previous" in version.aliases), None)
+        if previous is None:
+            raise ModelMissing(f"{name} has no earlier champion to go back to")
+        self._record(previous, {"rolled_back_by": by})
+        self._hand_over(name, previous.number, self.champion(name))
+        return next(version for version in self.versions(name) if version.number == previous.number)
+
+    def comparison(self, version: Version) -> dict[str, Any] | None:
+        """What ``keep_comparison`` kept last, or None."""
+        tags = self._client.get_model_version(version.name, str(version.number)).tags
+        return json.loads(tags[COMPARISON]) if COMPARISON in tags else None
+
+    def history(self, version: Version) -> list[dict[str, Any]]:
+        """Who made a version the champion and why, oldest first."""
+        tags = self._client.get_model_version(version.name, str(version.number)).tags
+        return list(json.loads(tags.get(HISTORY, "[]")))
+
+    def _record(self, version: Version, entry: Mapping[str, Any]) -> None:
+        entries = [*self.history(version), dict(entry)]
+        self._client.set_model_version_tag(version.name, str(version.number), HISTORY, json.dumps(entries))
+
+    def _hand_over(self, name: str, number: int, before: Version | None) -> None:
+        """The champion's alias moves first: whoever looks in between sees one champion, never none."""
+        self._client.set_registered_model_alias(name, "champion", str(number))
+        if before is not None:
+            self._client.set_registered_model_alias(name, "previous", str(before.number))
+        if "challenger" in next(v for v in self.versions(name) if v.number == number).aliases:
+            self._client.delete_registered_model_alias(name, "challenger")
+
     def table(self, version: Version) -> str:
         """The comparison of a version with its baselines as it was measured in training, in CSV."""
         return self._text(version, "comparison.csv")
@@ -162,6 +226,29 @@ class Tracking:
         for alias, number in listed.items():
             aliases.setdefault(int(number), []).append(alias)
         return aliases
+
+
+def refusal(verdict: Mapping[str, Any] | None, *, champion: int | None, number: int, name: str) -> str | None:
+    """Why a version may not become champion by what was compared, or None where it may.
+
+    >>> refusal({"champion": "3", "metric": "ndcg@20", "gain": 0.02, "gain_low": 0.01, "gain_high": 0.03, "worse": []},
+    ...         champion=3, number=4, name="recommender")
+    """
+    if champion is None:
+        return None
+    ask = f"run: regulars compare {name}"
+    if verdict is None or str(verdict["champion"]) != str(champion):
+        return f"version {number} of {name} was never compared with the champion, version {champion}; {ask}"
+    if not verdict["gain_low"] > 0:
+        return (
+            f"version {number} of {name} is not shown to be better than version {champion}: {verdict['metric']} gains "
+            f"{verdict['gain']:+.4f} ({verdict['gain_low']:+.4f} to {verdict['gain_high']:+.4f})"
+        )
+    if verdict["worse"]:
+        return (
+            f"version {number} of {name} is better in {verdict['metric']}, but worse in {', '.join(verdict['worse'])}"
+        )
+    return None
 
 
 def _named(versions: list[Version], name: str, number: int, as_of: datetime) -> Version:

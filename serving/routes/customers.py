@@ -5,13 +5,16 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
+from regulars.lake import Lake
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
 from serving.services.customers import churn_of, lookup, profile_body_of
+from serving.services.forget import export_customer, forget_customer
 
 router = APIRouter(prefix="/v1/customers", tags=["customers"])
 
 Asker = Annotated[Caller, Depends(allow("lists"))]
+Admin = Annotated[Caller, Depends(allow())]
 
 CHURN = {
     "customer_id": "1275",
@@ -98,6 +101,20 @@ def profile(worker: Worker, caller: Asker, customer_id: str) -> dict[str, Any]:
     """Everything published about a customer."""
     worker.published()
     return _known(profile_body_of(worker.store, customer_id), customer_id)
+
+
+@router.delete("/{customer_id}", summary="Forget a customer", responses=describe(401, 403))
+def forget(worker: Worker, caller: Admin, customer_id: str) -> dict[str, Any]:
+    """Remove a customer from store, lake and scores; the receipt names each place, and what remains elsewhere."""
+    settings = worker.settings
+    refused = settings.home / "refused"
+    return forget_customer(worker.store, Lake(settings.lake), customer_id, refused_folder=refused, now=worker.now())
+
+
+@router.get("/{customer_id}/export", summary="Everything held of a customer", responses=describe(401, 403, 404))
+def export(worker: Worker, caller: Admin, customer_id: str) -> dict[str, Any]:
+    """All rows of lake and store, for handing over."""
+    return _known(export_customer(worker.store, Lake(worker.settings.lake), customer_id, now=worker.now()), customer_id)
 
 
 def _known(body: dict[str, Any] | None, customer_id: str) -> dict[str, Any]:

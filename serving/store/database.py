@@ -92,6 +92,7 @@ def _sqlite(url: URL) -> Engine:
     def durable(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
 
     return engine
 

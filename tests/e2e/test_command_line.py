@@ -1,89 +1,19 @@
 """The whole way on a made shop, through the command line and over HTTP, as its users go it."""
 
 import json
-import os
 import re
 import shlex
-import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pandas as pd
 import pytest
 
 from tests.builders import at, shop_orders
+from tests.shops import ROOT, Shop
 
 AS_OF = "2024-06-01"
-COMMAND = [sys.executable, "-m", "cli.main"]
-ROOT = Path(__file__).parents[2]
-
-
-class Shop:
-    """A home folder of its own; call it with the command line's words."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.env = os.environ | {
-            "REGULARS_HOME": str(home),
-            "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
-        }
-
-    def run(self, *words: object, expect: int = 0) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *map(str, words)],
-            cwd=ROOT,
-            env=self.env,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
-        assert done.returncode == expect, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
-
-    def json(self, *words: object) -> Any:
-        return json.loads(self.run(*words, "--json").stdout.splitlines()[-1])
-
-    @contextmanager
-    def serving(self) -> Iterator[str]:
-        """The address of a running service of this shop, ready or not."""
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        log = (self.home / "serve.log").open("w")
-        server = subprocess.Popen(
-            [*COMMAND, "serve", "--port", str(port)],
-            cwd=ROOT,
-            env=self.env,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-        )
-        address = f"http://127.0.0.1:{port}"
-        try:
-            _wait_for(address + "/health/live", server)
-            yield address
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(30) in (0, -signal.SIGTERM)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], *, status: int = 200) -> None:
-    for _ in range(300):
-        assert server.poll() is None, "the service ended"
-        try:
-            if httpx.get(url, timeout=2).status_code == status:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError(f"{url} did not answer {status}")
 
 
 @pytest.fixture(scope="module")
@@ -277,6 +207,96 @@ def test_the_service_answers(shop: Shop) -> None:
         assert decision["considered"]
         same = ask.post("/v1/decisions", json={"customer_id": customer, "placement": "home"}).json()
         assert same["decision_id"] == decision["decision_id"]
+
+
+def test_the_service_follows_a_promotion_within_ten_seconds_without_a_failed_request(shop: Shop) -> None:
+    shop.run("train", "recommender", "--as-of", "2024-05-01", "--horizon", "28")
+    refused = shop.run("promote", "recommender", 2, expect=1)
+    assert "regulars compare recommender" in refused.stderr
+    key = shop.json("keys", "create", "--scope", "admin")["key"]
+    with (
+        shop.serving() as address,
+        httpx.Client(base_url=address, headers={"Authorization": f"Bearer {key}"}) as ask,
+    ):
+
+        def version() -> str:
+            answer = ask.get("/v1/recommendations", params={"customer_id": "c1"})
+            assert answer.status_code == 200
+            return str(answer.json()["model_version"])
+
+        def until(wanted: str) -> float:
+            began = time.monotonic()
+            while version() != wanted:
+                assert time.monotonic() - began < 10
+            return time.monotonic() - began
+
+        for _ in range(200):
+            if ask.get("/health/ready").status_code == 200:
+                break
+            time.sleep(0.1)
+        until("recommender-1")
+        shop.run("promote", "recommender", 2, "--force", "--why", "a test")
+        until("recommender-2")
+        shop.run("rollback", "recommender")
+        until("recommender-1")
+
+
+def test_retrain_does_what_is_new_and_skips_the_rest(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "home")
+    shop.home.mkdir()
+    assert "import" in shop.run("retrain", expect=1).stderr
+    orders = shop_orders(customers=120, days=400, end=at(AS_OF), seed=7)
+    for name, rows in (("old", orders[orders["ordered_at"] < "2024-04-20"]), ("new", orders)):
+        rows.to_parquet(tmp_path / f"{name}.parquet", index=False)
+    shop.run("import", "orders", tmp_path / "old.parquet")
+
+    def became() -> dict[str, str]:
+        return {step["name"]: step["became"] for step in shop.json("retrain")["steps"]}
+
+    done = {
+        "train churn": "done",
+        "train recommender": "done",
+        "train offers": "skipped",
+        "score": "done",
+        "publish": "done",
+    }
+    assert became() == done
+    assert set(became().values()) == {"skipped"}
+    (shop.home / "lake" / "scores" / "churn-1.parquet").unlink()
+    state = json.loads((shop.home / "retrain.json").read_text())
+    del state["score"], state["publish"]  # as a kill between the steps leaves it
+    (shop.home / "retrain.json").write_text(json.dumps(state))
+    assert became() == dict.fromkeys(done, "skipped") | {"score": "done", "publish": "done"}
+    shop.run("import", "orders", tmp_path / "new.parquet")
+    assert became() == done
+    assert (
+        len(shop.run("list", "at-risk", "--risk", "low", "--risk", "medium", "--risk", "high").stdout.splitlines()) > 50
+    )
+
+
+def test_versions_are_compared_on_a_holdout_that_none_of_them_saw(shop: Shop) -> None:
+    for as_of in ("2024-04-01", "2024-04-15"):
+        shop.run("train", "churn", "--as-of", as_of, "--horizon", "28")
+    out = shop.home / "compared.json"
+    told = shop.json(
+        "compare",
+        "churn",
+        "--versions",
+        "2,3",
+        "--holdout",
+        "2024-05-03..2024-05-31",
+        "--by",
+        "frequency",
+        "--out",
+        out,
+    )
+    assert set(told["refused"]) == {"1"}  # the champion, trained as of 2024-06-01
+    assert "lies in the holdout" in told["refused"]["1"]
+    models = {row["model"] for row in told["rows"]}
+    assert {"2", "3", "LightGBM", "BG/NBD", "prevalence"} <= models
+    assert {row["segment"] for row in told["rows"]} >= {"all", "6 orders or more"}
+    assert set(json.loads(out.read_text())["curves"]["3"]) == {"calibration", "gain"}
+    shop.run("promote", "churn", 3, expect=1)
 
 
 def test_a_service_without_models_lives_and_says_what_mends_it(tmp_path: Path) -> None:

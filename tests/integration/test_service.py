@@ -469,6 +469,18 @@ def test_a_storefront_sees_only_the_offer_of_a_decision(service: Service) -> Non
     assert service.send("/v1/decisions", {"customer_id": "ann"}, scope="storefront").status_code == 403
 
 
+def test_a_customer_is_handed_over_and_forgotten(service: Service) -> None:
+    assert service.ask("/v1/customers/zoe/export", scope="lists").status_code == 403
+    held = service.ask("/v1/customers/zoe/export").json()
+    assert held["rows"]["store/profiles"][0]["customer_id"] == "zoe"
+    headers = {"Authorization": f"Bearer {service.keys['admin']}"}
+    receipt = httpx.delete(service.address + "/v1/customers/zoe", headers=headers, timeout=60).json()
+    assert receipt["rows_removed"] == {"store/profiles": 1}
+    assert receipt["remains_elsewhere"]
+    assert service.ask("/v1/customers/zoe").status_code == 404
+    assert service.ask("/v1/customers/zoe/export").status_code == 404
+
+
 def version(service: Service) -> str:
     answer = service.ask("/v1/recommendations?customer_id=ann")
     assert answer.status_code == 200

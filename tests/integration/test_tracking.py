@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from regulars.errors import ModelMissing
+from regulars.errors import DataError, ModelMissing
 from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.settings import Settings
 from tests.builders import at
@@ -79,3 +79,48 @@ def test_a_version_can_be_fetched_and_shown_again(tracking: Tracking, tmp_path: 
     assert (folder / "value.json").read_text() == "0.25"
     assert tracking.table(version).splitlines() == [",".join(COLUMNS), "ours,auc,0.8,0.7,0.9,a split"]
     assert tracking.notes(version) == ["a note"]
+
+
+def verdict(champion: int, low: float, *, worse: tuple[str, ...] = ()) -> dict[str, object]:
+    return {
+        "champion": str(champion),
+        "metric": "log_loss",
+        "gain": low + 0.1,
+        "gain_low": low,
+        "gain_high": low + 0.2,
+        "worse": list(worse),
+    }
+
+
+def test_only_what_was_compared_and_won_is_promoted(tracking: Tracking) -> None:
+    first, second = register(tracking, "2024-01-01"), register(tracking, "2024-02-01")
+    with pytest.raises(DataError, match="never compared"):
+        tracking.promote("churn", 2, by="ann")
+    tracking.keep_comparison(second, verdict(1, -0.01))
+    with pytest.raises(DataError, match="not shown to be better"):
+        tracking.promote("churn", 2, by="ann")
+    tracking.keep_comparison(second, verdict(1, 0.01, worse=("ece",)))
+    with pytest.raises(DataError, match="worse in ece"):
+        tracking.promote("churn", 2, by="ann")
+    tracking.keep_comparison(second, verdict(1, 0.01))
+    assert tracking.promote("churn", 2, by="ann").aliases == ("champion",)
+    assert tracking.history(second) == [{"promoted_by": "ann"}]
+    assert next(v for v in tracking.versions("churn") if v.number == first.number).aliases == ("previous",)
+    with pytest.raises(DataError, match="champion already"):
+        tracking.promote("churn", 2, by="ann")
+    with pytest.raises(ModelMissing, match="no version 9"):
+        tracking.promote("churn", 9, by="ann")
+
+
+def test_a_forced_promotion_records_who_and_why_and_can_be_taken_back(tracking: Tracking) -> None:
+    register(tracking, "2024-01-01")
+    with pytest.raises(ModelMissing, match="no earlier champion"):
+        tracking.rollback("churn", by="ann")
+    second = register(tracking, "2024-02-01")
+    tracking.promote("churn", 2, by="ann", forced_because="new shop")
+    kept = tracking.history(second)[0]
+    assert (kept["promoted_by"], kept["because"]) == ("ann", "new shop")
+    assert "never compared" in kept["against"]
+    assert tracking.rollback("churn", by="bob").number == 1
+    assert tracking.rollback("churn", by="bob").number == 2
+    assert tracking.history(second)[-1] == {"rolled_back_by": "bob"}
