@@ -16,6 +16,7 @@ from features.sources.ga4 import import_ga4
 from features.sources.online_retail import import_online_retail
 from features.sources.retail_rocket import import_retail_rocket
 from features.sources.shopify import import_shopify
+from features.sources.simulated import import_simulated
 from regulars.errors import DataError
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
@@ -28,7 +29,7 @@ READERS: dict[str, Callable[..., list[Report]]] = {
     "ga4": import_ga4,
     "retailrocket": import_retail_rocket,
 }
-DATASETS = ("complete-journey", *READERS)
+DATASETS = ("complete-journey", *READERS, "simulated")
 
 
 def register(app: typer.Typer) -> None:
@@ -65,6 +66,9 @@ def import_dataset(
     name: Annotated[str, typer.Argument(help=f"One of: {', '.join(DATASETS)}.")],
     source: Annotated[Path | None, typer.Argument(help="The file or folder, for those that need one.")] = None,
     timezone: Timezone = None,
+    customers: Annotated[int, typer.Option(min=1, help="Of the simulated shop.")] = 1_000,
+    seed: Annotated[int, typer.Option(help="Of the simulated shop.")] = 0,
+    kind: Annotated[str, typer.Option(help="Of the simulated shop: groceries, gifts or fashion.")] = "groceries",
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -76,7 +80,14 @@ def import_dataset(
     shop = open_shop()
     common: dict[str, Any] = {"refused_folder": refused_folder(shop), "allow_rejects": allow_rejects}
     with working(f"importing {name}"):
-        if source is None:
+        if name == "simulated":
+            truth = shop.settings.home / "simulated-truth" / f"{kind}-{customers}-{seed}.parquet"
+            folder = refused_folder(shop)
+            reports = import_simulated(
+                shop.lake, customers=customers, seed=seed, name=kind, refused_folder=folder, truth_file=truth
+            )
+            say(f"This shop is simulated ({kind}); what is true of each customer is in {truth}", as_json=as_json)
+        elif source is None:
             reports = import_complete_journey(shop.lake, **common)
         else:
             reports = READERS[name](shop.lake, source, timezone=_zone(timezone, shop), **common)

@@ -4,6 +4,7 @@ Works inside DuckDB, so that a file of any size passes through in bounded memory
 from (``features.sources``) or where rows are kept (``regulars.lake``).
 """
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from regulars.errors import ImportRefused
 from regulars.tables import Column, Table
 
 MOST_REFUSED_SHARE = 0.05
+MEMORY = "1200MB"  # beyond it DuckDB works on disk
 LINE = "_line"
 RULE = "_rule"
 _RECEIVED = Column("received_at", "time")
@@ -46,8 +48,11 @@ class Report:
 @contextmanager
 def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own for one import, in UTC; closed at the end, and nothing of it stays."""
-    with duckdb.connect() as connection:
-        connection.execute("set TimeZone = 'UTC'; set threads = 2; set enable_progress_bar = false")
+    with tempfile.TemporaryDirectory(prefix="regulars-") as scratch, duckdb.connect() as connection:
+        connection.execute(
+            f"set TimeZone = 'UTC'; set threads = 2; set enable_progress_bar = false; set memory_limit = '{MEMORY}'; "
+            f"set temp_directory = {literal(scratch)}"
+        )
         yield connection
 
 
