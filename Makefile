@@ -31,5 +31,13 @@ lint: install
 types: install
 	$(BIN)/mypy
 
+bench: install
+	$(BIN)/python -m benchmarks.features
+	$(BIN)/python -m benchmarks.models
+
+quality: install
+	@test -n "$(DATA)" || { echo "name the folder of outside data: make quality DATA=FOLDER"; exit 1; }
+	$(BIN)/python -m benchmarks.quality $(DATA)
+
 clean:
 	rm -rf $(VENV) .regulars

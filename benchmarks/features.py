@@ -1,0 +1,135 @@
+"""Customer features from 0.1, 1 and 10 million order lines, beside the same features written in pandas.
+
+python -m benchmarks.features [--lines 100000,1000000,10000000]
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+
+from benchmarks.measure import cost, keep, plot
+
+AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
+LINES_PER_CUSTOMER = 60
+SIZES = (100_000, 1_000_000, 10_000_000)
+
+
+def main() -> None:
+    """Measure all sizes, ours and pandas in turn, and write the figures."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--lines", default=",".join(map(str, SIZES)))
+    parser.add_argument("--one", choices=("ours", "pandas"))
+    parser.add_argument("--folder", type=Path)
+    asked = parser.parse_args()
+    if asked.one:
+        print(json.dumps(_ours(asked.folder) if asked.one == "ours" else _pandas(asked.folder)))
+        return
+    rows = [_measured(int(lines)) for lines in asked.lines.split(",")]
+    keep("features", command=f"python -m benchmarks.features --lines {asked.lines}", rows=rows)
+    plot(
+        "features",
+        rows=rows,
+        x="lines",
+        lines={"seconds": "regulars (DuckDB)", "pandas_seconds": "pandas"},
+        title="Customer features: seconds",
+    )
+    for row in rows:
+        print(
+            f"{row['lines']:>11,} lines: {row['seconds']:.1f} s against {row['pandas_seconds']:.1f} s "
+            f"({row['times_faster']:.1f} x faster), {row['megabytes']:.0f} MB against {row['pandas_megabytes']:.0f} MB "
+            f"({row['memory_ratio']:.2f})"
+        )
+
+
+def _measured(lines: int) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        _make(folder, lines)
+        ours = cost(["benchmarks.features", "--one", "ours", "--folder", folder])
+        theirs = cost(["benchmarks.features", "--one", "pandas", "--folder", folder])
+    largest = max(abs(ours.said["sums"][name] - theirs.said["sums"][name]) / max(abs(theirs.said["sums"][name]), 1.0)
+                  for name in theirs.said["sums"])  # fmt: skip
+    if largest > 1e-6 or ours.said["customers"] != theirs.said["customers"]:
+        raise AssertionError(f"the two do not compute the same: {largest}")
+    return {
+        "lines": lines,
+        "seconds": ours.said["seconds"],
+        "pandas_seconds": theirs.said["seconds"],
+        "times_faster": theirs.said["seconds"] / ours.said["seconds"],
+        "megabytes": ours.megabytes,
+        "pandas_megabytes": theirs.megabytes,
+        "memory_ratio": ours.megabytes / theirs.megabytes,
+    }
+
+
+def _make(folder: Path, lines: int) -> None:
+    """Import a made shop of ``lines`` order lines into a lake below ``folder``."""
+    customers = max(lines // LINES_PER_CUSTOMER, 1)
+    file = folder / "orders.parquet"
+    with duckdb.connect() as connection:
+        connection.execute("select setseed(0.5)")
+        connection.execute(
+            f"""copy (select 'o' || (i // 4) as order_id, 'c' || (hash(i // 4) % {customers}) as customer_id,
+                'p' || (hash(i * 31) % 20000) as product_id,
+                timestamp '2022-06-01' + to_seconds((hash(i // 4 + 7) % 63000000)::bigint) as ordered_at,
+                1 + (hash(i) % 3)::int as quantity, round((hash(i * 7) % 3000) / 100, 2) as unit_price,
+                case when hash(i * 3) % 5 = 0 then 0.5 end as discount,
+                case when hash(i // 4) % 9 = 0 then 'ten' end as coupon_id
+            from range({lines}) t(i)) to '{file}' (format parquet)"""
+        )
+    cost(["cli.main", "import", "orders", file, "--json"], env={"REGULARS_HOME": str(folder)})
+
+
+def _ours(folder: Path) -> dict[str, object]:
+    from features.build import customer_features  # noqa: PLC0415 - each process carries only what it measures
+    from regulars.engine import connect  # noqa: PLC0415
+    from regulars.lake import Lake  # noqa: PLC0415
+
+    began = time.monotonic()
+    rows = customer_features(Lake(folder / "lake").tables(connect("duckdb")), as_of=AS_OF).execute()
+    return _said(rows, began)
+
+
+def _pandas(folder: Path) -> dict[str, object]:
+    from benchmarks.pandas_features import customer_features  # noqa: PLC0415
+
+    began = time.monotonic()
+    rows = customer_features(sorted((folder / "lake" / "orders").rglob("*.parquet")), as_of=AS_OF)
+    return _said(rows, began)
+
+
+def _said(rows: object, began: float) -> dict[str, object]:
+    took = time.monotonic() - began
+    numbers = rows.drop(columns="customer_id").astype(float)  # type: ignore[attr-defined]
+    sums = {name: float(np.nansum(numbers[name])) for name in COMPARED}
+    return {"seconds": took, "customers": len(numbers), "sums": sums}
+
+
+COMPARED = (
+    "days_since_last_order",
+    "days_since_first_order",
+    "count_orders",
+    "count_orders_90d",
+    "money_total",
+    "money_90d",
+    "money_max_order",
+    "count_order_days",
+    "gap_mean_days",
+    "gap_std_days",
+    "overdue_ratio",
+    "count_products",
+    "count_products_90d",
+    "repeat_product_share",
+    "discount_share_lines",
+    "discount_share_money",
+    "coupon_share_orders",
+)
+
+if __name__ == "__main__":
+    main()
