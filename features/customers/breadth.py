@@ -21,19 +21,18 @@ def breadth(known: Orders, tables: Mapping[str, ibis.Table]) -> ibis.Table:
 
     ``count_categories`` counts whole category paths; null where no bought product has one.
     """
-    of_product = ibis.window(group_by=["customer_id", "product_id"])
-    lines = known.lines.mutate(first=known.lines.ordered.min().over(of_product))
-    recent = ibis.ifelse(lines.ordered >= known.since(90), lines.product_id, ibis.null("string"))
-    sums = lines.group_by("customer_id").agg(
-        count_lines=lines.count(),
-        repeated=count_where(lines.ordered > lines["first"]),
-        count_orders=lines.order_id.nunique(),
-        count_products=lines.product_id.nunique().cast("float64"),
-        count_products_90d=recent.nunique().cast("float64"),
+    products = known.products
+    sums = products.group_by("customer_id").agg(
+        count_lines=products.count_lines.sum(),
+        count_first=products.count_first.sum(),
+        count_products=products.count().cast("float64"),
+        count_products_90d=count_where(products["last"] >= known.since(90)),
     )
+    orders = known.orders.group_by("customer_id").agg(count_orders=known.orders.count())
+    sums = sums.inner_join(orders, "customer_id")
     sums = sums.mutate(
         products_per_order=ratio(sums.count_lines, sums.count_orders),
-        repeat_product_share=ratio(sums.repeated, sums.count_lines),
+        repeat_product_share=ratio(sums.count_lines - sums.count_first, sums.count_lines),
     )
     if "products" not in tables:
         return sums.mutate(count_categories=ibis.null("float64")).select("customer_id", *FEATURES)
@@ -41,7 +40,8 @@ def breadth(known: Orders, tables: Mapping[str, ibis.Table]) -> ibis.Table:
 
 
 def _categories(known: Orders, products: ibis.Table) -> ibis.Table:
-    bought = known.lines.select("customer_id", "product_id").distinct()
-    named = bought.inner_join(products.select("product_id", "category"), "product_id")
+    named = known.products.select("customer_id", "product_id").inner_join(
+        products.select("product_id", "category"), "product_id"
+    )
     named = named.filter(named.category.notnull())
     return named.group_by("customer_id").agg(count_categories=named.category.nunique().cast("float64"))

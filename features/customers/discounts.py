@@ -13,19 +13,16 @@ def discounts(known: Orders) -> ibis.Table:
 
     ``discount_share_money`` is discounts over what would have been paid without them.
     """
-    lines, orders = known.lines, known.orders
-    taken_off = lines.group_by("customer_id").agg(
-        count_lines=lines.count(),
-        discounted=count_where(lines.discount > 0),
-        discount=lines.discount.sum(),
-        money=lines.money.sum(),
-    )
-    coupons = orders.group_by("customer_id").agg(
+    orders = known.orders
+    both = orders.group_by("customer_id").agg(
+        count_lines=orders.count_lines.sum(),
+        discounted=orders.count_discounted.sum(),
+        discount=orders.discount.sum(),
+        money=orders.money.sum(),
         count_orders=orders.count(),
         with_coupon=orders.has_coupon.sum(),
         count_coupons_90d=count_where((orders.has_coupon == 1) & (orders.ordered >= known.since(90))),
     )
-    both = taken_off.inner_join(coupons, "customer_id")
     return both.select(
         "customer_id",
         "count_coupons_90d",

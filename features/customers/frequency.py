@@ -19,17 +19,21 @@ FEATURES = (
 
 
 def frequency(known: Orders) -> ibis.Table:
-    """One row per customer: numbers of orders, and money in the shop's currency."""
-    newest = ibis.window(group_by="customer_id", order_by=[known.orders.ordered.desc(), known.orders.order_id.desc()])
-    orders = known.orders.mutate(newest=ibis.row_number().over(newest))
+    """One row per customer: numbers of orders, and money in the shop's currency.
+
+    ``money_last_order`` is that of the last moment at which the customer ordered, be it one order or two.
+    """
+    orders = known.orders
     sums = orders.group_by("customer_id").agg(
         count_orders=orders.count().cast("float64"),
         total=orders.money.sum(),
-        last=sum_where(orders.newest == 0, orders.money),
         most=orders.money.max(),
         **{f"count_orders_{d}d": count_where(orders.ordered >= known.since(d)) for d in COUNTED_DAYS},
         **{f"spent_{d}": sum_where(orders.ordered >= known.since(d), orders.money) for d in SPENT_DAYS},
     )
+    moments = orders.group_by(["customer_id", "ordered"]).agg(money=orders.money.sum())
+    latest = moments.group_by("customer_id").agg(last=moments.money.argmax(moments.ordered))
+    sums = sums.inner_join(latest, "customer_id")
     return sums.mutate(
         money_total=as_money(sums.total),
         money_per_order=ratio(as_money(sums.total), sums.count_orders),

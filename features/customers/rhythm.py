@@ -26,15 +26,13 @@ def rhythm(known: Orders) -> ibis.Table:
     """One row per customer; gaps are whole days, null with fewer than two order days (deviation: three)."""
     in_order = ibis.window(group_by="customer_id", order_by=known.days.day)
     days = known.days.mutate(gap=known.days.day - known.days.day.lag(1).over(in_order))
-    last = ibis.window(group_by="customer_id", order_by=days.day.desc())
-    days = days.mutate(newest=ibis.row_number().over(last))
     sums = days.group_by("customer_id").agg(
         count_days=days.count(),
         first=days.day.min(),
         last=days.day.max(),
         squares=(days.gap * days.gap).sum(),
         gap_max=days.gap.max(),
-        gap_last=ibis.ifelse(days.newest == 0, days.gap, ibis.null("int64")).max(),
+        gap_last=days.gap.argmax(days.day),
     )
     span = (sums["last"] - sums["first"]).cast("float64")
     gaps = (sums.count_days - 1).cast("float64")
