@@ -12,6 +12,7 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
@@ -21,8 +22,10 @@ from regulars.errors import ArtifactError
 from regulars.models.artifact import verify_artifact
 from regulars.settings import Settings
 from serving.champions import CURRENT, MODELS, champions_folder, current_version
+from serving.services.models import LISTED
 
 POLL_S = 3.0
+MOST_LISTED = 100
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 
@@ -38,6 +41,7 @@ def watch(settings: Settings, parent: int) -> None:
             client = client or MlflowClient(tracking_uri=settings.tracking_uri)
             for name in MODELS:
                 bring(client, settings, name)
+            list_versions(client, settings)
         except Exception as error:  # the registry may be away for a while; the champions on disk go on answering
             log.warning("the model registry cannot be asked, trying again: %s", error)
         time.sleep(POLL_S)
@@ -73,6 +77,34 @@ def bring(client: MlflowClient, settings: Settings, name: str) -> None:
     _point_to(folder, version, str(champion.tags.get("as_of", "")))
     _remove_older(folder, keep=version)
     log.info("%s version %s is the champion", name, version)
+
+
+def list_versions(client: MlflowClient, settings: Settings) -> None:
+    """Write what the registry holds of every model, newest version first, for workers to read."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for model in client.search_registered_models():
+        aliases: dict[int, list[str]] = {}
+        for alias, number in model.aliases.items():
+            aliases.setdefault(int(number), []).append(alias)
+        rows = client.search_model_versions(f"name = '{model.name}'", max_results=MOST_LISTED)
+        found[model.name] = [
+            {
+                "version": int(row.version),
+                "aliases": sorted(aliases.get(int(row.version), [])),
+                "as_of": row.tags.get("as_of"),
+                "settings": json.loads(row.tags.get("settings", "{}")),
+                "comparison": json.loads(row.tags["comparison"]) if "comparison" in row.tags else None,
+                "metrics": client.get_run(row.run_id).data.metrics,
+            }
+            for row in sorted(rows, key=lambda row: int(row.version), reverse=True)
+        ]
+    folder = champions_folder(settings.home)
+    folder.mkdir(parents=True, exist_ok=True)
+    body = json.dumps(found)
+    if not (folder / LISTED).exists() or (folder / LISTED).read_text() != body:
+        written = folder / f"{LISTED}.new"
+        written.write_text(body)
+        written.replace(folder / LISTED)
 
 
 def _point_to(folder: Path, version: int, as_of: str) -> None:

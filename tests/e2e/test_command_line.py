@@ -239,6 +239,17 @@ def test_the_service_follows_a_promotion_within_ten_seconds_without_a_failed_req
         until("recommender-2")
         shop.run("rollback", "recommender")
         until("recommender-1")
+        listed = ask.get("/v1/models").json()["items"]
+        assert [version["version"] for version in listed["recommender"]] == [2, 1]
+        assert listed["recommender"][0]["metrics"]["ndcg_at_20"] > 0
+        refused = ask.post("/v1/models/recommender/promote", json={"version": 2}, timeout=60)
+        assert (refused.status_code, "never compared" in refused.json()["detail"]) == (409, True)
+        assert ask.post("/v1/models/nothing/rollback").status_code == 404
+        forced = ask.post("/v1/models/recommender/promote", json={"version": 2, "force": True}, timeout=60)
+        assert forced.json()["version"] == 2
+        until("recommender-2")
+        assert ask.post("/v1/models/recommender/rollback", timeout=60).json()["version"] == 1
+        until("recommender-1")
 
 
 def test_retrain_does_what_is_new_and_skips_the_rest(tmp_path: Path) -> None:
