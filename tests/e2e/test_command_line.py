@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -317,3 +318,23 @@ def test_a_service_without_models_lives_and_says_what_mends_it(tmp_path: Path) -
         assert ready.status_code == 503
         assert "regulars train churn" in ready.text
         assert httpx.get(address + "/health/live").status_code == 200
+
+
+def test_imports_at_the_same_time_wait_for_each_other_and_lose_nothing(tmp_path: Path) -> None:
+    shop = Shop(tmp_path / "home")
+    shop.home.mkdir()
+    orders = shop_orders(customers=80, days=300, end=at(AS_OF), seed=7)
+    files = []
+    for number in range(4):
+        files.append(tmp_path / f"{number}.parquet")
+        orders[orders["customer_id"].str[-1].isin({"0", str(number), str(number + 5)})].to_parquet(
+            files[-1], index=False
+        )
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda file: shop.run("import", "orders", file), files))
+    written = pd.concat(map(pd.read_parquet, files)).drop_duplicates()
+    assert shop.json("import", "orders", files[0])["tables"][0]["added"] == 0
+    shop.run("features", "--as-of", AS_OF, "--out", tmp_path / "f.parquet")
+    counted = pd.read_parquet(tmp_path / "f.parquet").set_index("customer_id")["count_orders"]
+    expected = written.groupby("customer_id")["order_id"].nunique()
+    assert counted.astype(int).sort_index().to_dict() == expected.sort_index().to_dict()
