@@ -45,7 +45,6 @@ def _duckdb() -> ibis.BaseBackend:
     backend = ibis.duckdb.connect()
     backend.raw_sql("set TimeZone = 'UTC'")
     backend.raw_sql(f"set threads = {max(THREADS, os.cpu_count() or 1)}")
-    backend.raw_sql("set enable_progress_bar = false")
     return backend
 
 

@@ -50,7 +50,7 @@ def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
     """A DuckDB of its own for one import, in UTC; closed at the end, and nothing of it stays."""
     with tempfile.TemporaryDirectory(prefix="regulars-") as scratch, duckdb.connect() as connection:
         connection.execute(
-            f"set TimeZone = 'UTC'; set threads = 2; set enable_progress_bar = false; set memory_limit = '{MEMORY}'; "
+            f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{MEMORY}'; "
             f"set temp_directory = {literal(scratch)}"
         )
         yield connection
