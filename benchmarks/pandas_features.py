@@ -21,7 +21,7 @@ def customer_features(files: Sequence[Path], *, as_of: datetime) -> pd.DataFrame
     orders = lines.groupby(["customer_id", "order_id"], as_index=False).agg(
         ordered=("ordered_at", "min"), money=("money", "sum"), has_coupon=("coupon_id", "count")
     )
-    table = _orders(orders, now).join(_rhythm(orders, now)).join(_lines(lines, orders, now))
+    table = _orders(orders, now).join(_rhythm(orders, now)).join(_lines(lines, now))
     return table.join(_season(orders, now)).reset_index()
 
 
@@ -73,23 +73,20 @@ def _rhythm(orders: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     )
 
 
-def _lines(lines: pd.DataFrame, orders: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
-    lines = lines.merge(orders[["customer_id", "order_id", "ordered"]], on=["customer_id", "order_id"])
-    first = lines.groupby(["customer_id", "product_id"])["ordered"].transform("min")
+def _lines(lines: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
     grouped = lines.groupby("customer_id")
-    recent = lines[(now - lines["ordered"]) <= pd.Timedelta(days=90)].groupby("customer_id")["product_id"].nunique()
-    table = pd.DataFrame(
-        {
-            "count_products": grouped["product_id"].nunique().astype(float),
-            "products_per_order": grouped.size() / grouped["order_id"].nunique(),
-            "repeat_product_share": (lines["ordered"] > first).groupby(lines["customer_id"]).mean(),
-            "discount_share_lines": (lines["discount"] > 0).groupby(lines["customer_id"]).mean(),
-        }
-    )
+    recent = lines[(now - lines["ordered_at"]) <= pd.Timedelta(days=90)].groupby("customer_id")["product_id"].nunique()
+    products, count = grouped["product_id"].nunique(), grouped.size()
     discount, money = grouped["discount"].sum(), grouped["money"].sum()
-    total = (discount + money).replace(0, np.nan)
-    return table.assign(
-        count_products_90d=recent.reindex(table.index).fillna(0.0), discount_share_money=discount / total
+    return pd.DataFrame(
+        {
+            "count_products": products.astype(float),
+            "products_per_order": count / grouped["order_id"].nunique(),
+            "repeat_product_share": 1 - products / count,
+            "discount_share_lines": (lines["discount"] > 0).groupby(lines["customer_id"]).mean(),
+            "count_products_90d": recent.reindex(products.index).fillna(0.0),
+            "discount_share_money": discount / (discount + money).replace(0, np.nan),
+        }
     )
 
 

@@ -23,7 +23,7 @@ from cli.shop import (
     working,
     write_frame,
 )
-from features.build import customer_features
+from features.build import read_customer_features
 from features.labels import churn_labels
 from regulars.errors import DataError
 from training.churn import train_churn
@@ -58,7 +58,7 @@ def write_features(
     for text in as_of:
         at = read_moment(text, shop.settings)
         with working(f"features as of {at.isoformat()}"):
-            rows = customer_features(tables, as_of=at).execute()
+            rows = read_customer_features(tables, as_of=at)
             if labels:
                 known = churn_labels(tables, as_of=at, horizon_days=horizon, lookback_days=lookback).execute()
                 rows = rows.merge(known, on="customer_id")

@@ -1,13 +1,14 @@
 """The few expressions that engines disagree on, written once.
 
 Sums are made over whole numbers, so that neither the order of rows nor the engine changes a bit: times are whole
-microseconds since 1970, days whole UTC days since 1970, money whole ten-thousandths of the shop's currency.
+microseconds since 1970, days whole UTC days since 1970, money whole ten-thousandths of the shop's currency. Money is kept in
+float64, which holds whole numbers up to 2**53 and their sums exactly, and is summed faster than integers that may overflow.
 """
 
 from datetime import UTC, datetime
 
 import ibis
-from ibis import Value
+from ibis import Table, Value
 
 from regulars.as_of import moment
 
@@ -39,8 +40,8 @@ def day_number(micros: Value) -> Value:
 
 
 def money_units(amount: Value) -> Value:
-    """An amount of money as whole ten-thousandths, null as 0."""
-    return (ibis.coalesce(amount, 0.0) * float(UNITS)).round().cast("int64")
+    """An amount of money as whole ten-thousandths in float64, null as 0."""
+    return (ibis.coalesce(amount, 0.0) * float(UNITS)).round().cast("float64")
 
 
 def as_money(units: Value) -> Value:
@@ -53,11 +54,11 @@ def ratio(above: Value, below: Value) -> Value:
     return above.cast("float64") / below.cast("float64").nullif(0.0)
 
 
-def count_where(condition: Value) -> Value:
-    """The number of rows for which ``condition`` holds; null counts as no."""
-    return ibis.ifelse(ibis.coalesce(condition, False), 1, 0).sum().cast("float64")
+def count_where(rows: Table, condition: Value) -> Value:
+    """The number of ``rows`` for which ``condition`` holds; null counts as no."""
+    return rows.count(where=condition).cast("float64")
 
 
 def sum_where(condition: Value, units: Value) -> Value:
     """The sum of whole numbers over the rows for which ``condition`` holds."""
-    return ibis.ifelse(ibis.coalesce(condition, False), units, 0).sum()
+    return ibis.coalesce(units.sum(where=condition), 0.0)

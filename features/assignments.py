@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from features.attributes import customer_attributes
-from features.build import customer_features
+from features.build import read_customer_features
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
 
@@ -78,7 +78,7 @@ def customers_at(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     about = customer_attributes(tables, as_of=as_of)
     if "orders" not in tables:
         return about
-    ordered = customer_features(tables, as_of=as_of).execute().set_index("customer_id").sort_index()
+    ordered = read_customer_features(tables, as_of=as_of).set_index("customer_id").sort_index()
     return ordered.join(about.add_prefix("attribute_"), how="outer").sort_index()
 
 

@@ -3,11 +3,14 @@
 from datetime import datetime
 
 import ibis
+import pandas as pd
 
 from features.customers import breadth, discounts, frequency, recency, rhythm, season
-from features.customers.orders import customer_orders
-from regulars.as_of import Tables, known_tables
+from features.customers.orders import customer_orders, order_sums
+from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
+from regulars.slices import LakeTables
+from regulars.tables import TABLES
 
 FEATURES: tuple[str, ...] = (
     *recency.FEATURES,
@@ -37,16 +40,35 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     """
     if "orders" not in tables:
         raise MissingData("customer features need orders; import them first: regulars import orders FILE")
-    read = {name: tables[name] for name in ("orders", "events", "products") if name in tables}
-    known = known_tables(read, as_of=as_of)
+    known = {
+        name: known_at(tables[name], TABLES[name], as_of=as_of) for name in ("orders", "products") if name in tables
+    }
     orders = customer_orders(known, as_of=as_of)
-    built = recency.recency(orders)
-    for family in (
-        frequency.frequency(orders),
-        rhythm.rhythm(orders),
-        breadth.breadth(orders, known),
-        discounts.discounts(orders),
-        season.season(orders, as_of=as_of),
-    ):
+    sums = orders.orders.group_by("customer_id").agg(
+        **order_sums(orders),
+        **frequency.frequency_sums(orders),
+        **discounts.discount_sums(orders),
+        **season.season_sums(orders),
+    )
+    ratio = season.shop_order_ratio(tables, as_of=as_of)
+    built = sums.select(
+        "customer_id",
+        **recency.recency(orders, sums),
+        **frequency.frequency(sums),
+        **discounts.discounts(sums),
+        **season.season(orders, sums, as_of=as_of, shop_ratio=ratio),
+    )
+    for family in (rhythm.rhythm(orders), breadth.breadth(orders, sums, known.get("products"))):
         built = built.inner_join(family, "customer_id")
     return built.select("customer_id", *FEATURES)
+
+
+def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
+    """The rows of ``customer_features``, a slice of customers at a time where the lake is large; in no order.
+
+    Raises:
+        MissingData: where the shop has no orders table.
+    """
+    built = customer_features(tables, as_of=as_of)
+    rows: pd.DataFrame = tables.read_in_slices(built) if isinstance(tables, LakeTables) else built.execute()
+    return rows

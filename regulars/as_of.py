@@ -56,10 +56,7 @@ def with_validity(rows: ibis.Table, table: Table, *, unique: bool = False) -> ib
 
     ``unique`` says that no key occurs twice, so that nothing can be superseded.
     """
-    time = own_time(rows, table)
-    received = ibis.coalesce(rows[RECEIVED], time)
-    known = ibis.ifelse(time.isnull() | (received > time), received, time)
-    rows = rows.mutate(**{KNOWN: known})
+    rows = rows.mutate(**{KNOWN: ibis.greatest(rows[RECEIVED], own_time(rows, table))})  # of one and null, the one
     if unique:
         return rows.mutate(**{SUPERSEDED: ibis.null("timestamp")})
     rows = rows.mutate(_received=ibis.coalesce(rows[RECEIVED], own_time(rows, table), ALWAYS))

@@ -8,6 +8,7 @@ or the state after. Files that no manifest names are what a killed writer left; 
 
     lake/manifest.json                     format, number of the next import, live files by table
     lake/orders/2017-01/000003.parquet     rows of January 2017 that import 3 brought
+    lake/orders/all/000004-3of16.parquet   of a large import, the fourth of sixteen slices of customers, all months
     lake/customers/none/000001.parquet     rows without a time of their own
     lake/scores/churn-3.parquet            the newest scores of version 3 of the churn model
 """
@@ -37,9 +38,10 @@ from regulars.as_of import ORDER, RECEIVED, with_validity
 from regulars.engine import read_files
 from regulars.errors import LakeError
 from regulars.intake import LINE, RULE, columns_of, literal, quoted
+from regulars.slices import ALL, PART, PART_SQL, PARTS, LakeTables, parquet, slices_for
 from regulars.tables import TABLES, Table
 
-FORMAT = 1
+FORMAT = 2
 LOCK_WAIT_SECONDS = 600.0
 LEASE_SECONDS = 60.0
 _READERS = ".readers"
@@ -49,12 +51,16 @@ _ROWS_PER_IMPORT = 2**32
 
 @dataclass(frozen=True)
 class File:
-    """One live file: its path below the lake, the month of its rows (``none`` without a time), rows and SHA-256."""
+    """One live file: its path below the lake, the month of its rows (``none`` without a time, or ``all``), rows, SHA-256.
+
+    ``slice``: which customers it holds, see ``regulars.slices``.
+    """
 
     path: str
     month: str
     rows: int
     sha256: str
+    slice: str = ALL
 
 
 @dataclass(frozen=True)
@@ -95,17 +101,32 @@ class Lake:
         files = {table: tuple(File(**file) for file in listed) for table, listed in raw["files"].items()}
         return Manifest(raw["next_import"], files, frozenset(raw["unique"]))
 
-    def tables(self, engine: ibis.BaseBackend) -> dict[str, ibis.Table]:
+    def tables(self, engine: ibis.BaseBackend) -> LakeTables:
         """Every table that has rows, as ``regulars.as_of`` wants them: all versions, with the span each is known."""
         self._begin_reading()
         manifest = self.manifest()
-        read = {}
+        rows = sum(file.rows for file in manifest.files.get("orders", ()))
+        read = LakeTables(engine, slices=slices_for(rows) if engine.name == "duckdb" else 1)
         for name, files in manifest.files.items():
-            rows = read_files(engine, [str(self.folder / file.path) for file in files], name=name)
-            unique = name in manifest.unique
-            valid = with_validity(rows, TABLES[name], unique=unique)
-            read[name] = valid if unique else _kept(engine, f"versions_of_{name}", valid)
+            read[name] = self._rows(read, engine, name, files, unique=name in manifest.unique)
         return read
+
+    def _rows(
+        self, read: LakeTables, engine: ibis.BaseBackend, name: str, files: Sequence[File], *, unique: bool
+    ) -> ibis.Table:
+        table = TABLES[name]
+        paths = [str(self.folder / file.path) for file in files]
+        if engine.name != "duckdb":
+            rows = with_validity(read_files(engine, paths, name=name), table, unique=unique)
+            return rows if unique else rows.cache()
+        if unique:
+            sliced = [(path, file.slice) for path, file in zip(paths, files, strict=True)]
+            rows = read.view(parquet(paths), name=name, has_parts=table.by_customer, files=sliced)
+            return read.named(with_validity(rows, table, unique=True), name=name)
+        versions = f"versions_of_{name}"
+        valid = with_validity(read_files(engine, paths, name=name), table)
+        engine.raw_sql(f"create or replace temp table {versions} as {ibis.to_sql(valid, dialect='duckdb')}")
+        return read.view(f"select * from {versions}", name=name, has_parts=table.by_customer)
 
     @contextmanager
     def writing(self, connection: duckdb.DuckDBPyConnection) -> Iterator["Batch"]:
@@ -148,7 +169,7 @@ class Lake:
                 scan = self._scan(self.manifest().files[name])
                 rows = connection.execute(f"select * from {scan} where {condition}").df()
                 if len(rows):
-                    found[name] = rows.drop(columns=[ORDER])
+                    found[name] = rows.drop(columns=[ORDER, PART], errors="ignore")
         return found
 
     def keep_scores(self, scores: pd.DataFrame, *, model: str, version: int, as_of: datetime) -> None:
@@ -263,7 +284,8 @@ class Batch:
                 kept.append(file)
                 continue
             removed += gone
-            kept += self._rewritten(file, f"select * from {scan} where not ({condition}) order by {ORDER}")
+            order = f"{PART}, customer_id, {ORDER}" if table.by_customer else ORDER
+            kept += self._rewritten(file, f"select * from {scan} where not ({condition}) order by {order}")
         if removed:
             files = {**self._manifest.files, table.name: tuple(kept)}
             if not kept:
@@ -281,7 +303,7 @@ class Batch:
             return []
         _sync(path)
         _sync(path.parent)
-        return [File(path.relative_to(self._lake.folder).as_posix(), file.month, rows, _digest(path))]
+        return [File(path.relative_to(self._lake.folder).as_posix(), file.month, rows, _digest(path), file.slice)]
 
     def _commit(self) -> None:
         if self._manifest != self._lake.manifest():
@@ -294,7 +316,7 @@ class Batch:
         return int(self._connection.execute(f"select count(*) from {relation}").fetchall()[0][0])
 
     def _number_rows(self, checked: str, table: Table) -> str:
-        """The view ``good``: every declared column in order, ``received_at``, ``import_order`` and the month."""
+        """The view ``good``: every declared column, ``received_at``, ``import_order``, the customer's part and the month."""
         has = columns_of(self._connection, checked)
         columns = ", ".join(
             quoted(c.name) if c.name in has else f"null::{_SQL_TYPES[c.type]} as {quoted(c.name)}"
@@ -304,8 +326,9 @@ class Batch:
         own = f"least({', '.join(times)})" if times else "null::timestamp"
         received = f"nullif({RECEIVED}, {own})" if RECEIVED in has else "null::timestamp"
         order = f"({self.number}::bigint * {_ROWS_PER_IMPORT} + {LINE})::bigint"
+        part = f"{PART_SQL} as {PART}, " if table.by_customer else ""
         self._connection.execute(
-            f"create or replace temp view good as select {columns}, {received} as {RECEIVED}, {order} as {ORDER}, "
+            f"create or replace temp view good as select {columns}, {received} as {RECEIVED}, {order} as {ORDER}, {part}"
             f"coalesce(strftime({own}, '%Y-%m'), 'none') as _month from {checked} where {RULE} is null"
         )
         return "good"
@@ -321,7 +344,7 @@ class Batch:
         key = {quoted(name) for name in table.key}
         once = f"qualify row_number() over (partition by {', '.join(same)} order by {ORDER}) = 1" if repeated else ""
         months = {row[0] for row in self._connection.execute(f"select distinct _month from {good}").fetchall()}
-        files = [file for file in self._live(table) if file.month in months]
+        files = [file for file in self._live(table) if file.month in months or file.month == ALL]
         unseen = ""
         if files:
             equal = " and ".join(
@@ -345,31 +368,44 @@ class Batch:
         return self._lake._scan(files)
 
     def _write(self, fresh: str, table: Table) -> tuple[File, ...]:
-        if not self._count(fresh):
+        rows = self._count(fresh)
+        if not rows:
             return ()
         incoming = self._lake.folder / _INCOMING / table.name
         incoming.parent.mkdir(parents=True, exist_ok=True)
+        count = slices_for(rows) if table.by_customer else 1
+        name = f"coalesce(({PART} // {PARTS // count}) || 'of{count}', '{ALL}')" if count > 1 else literal(ALL)
+        month = literal(ALL) if count > 1 else "_month"
+        order = f"{PART}, customer_id, {ORDER}" if table.by_customer else ORDER
         self._connection.execute(
-            f"copy (select * from {fresh} order by {ORDER}) to {literal(str(incoming))} (format parquet, compression zstd, "
-            f"partition_by (_month), write_partition_columns false, overwrite_or_ignore true)"
+            f"copy (select * exclude (_month), {month} as _month, {name} as _slice from {fresh} order by {order}) "
+            f"to {literal(str(incoming))} (format parquet, compression zstd, partition_by (_month, _slice), "
+            f"write_partition_columns false, overwrite_or_ignore true)"
         )
         return tuple(
             file
-            for folder in sorted(incoming.iterdir())
-            for file in self._settle(table, folder.name.partition("=")[2], folder)
+            for months in sorted(incoming.iterdir())
+            for slices in sorted(months.iterdir())
+            for file in self._settle(table, _value(months), _value(slices), slices)
         )
 
-    def _settle(self, table: Table, month: str, folder: Path) -> Iterator[File]:
-        """Move the files that one month brought to their place, durable before anything names them."""
+    def _settle(self, table: Table, month: str, slice_: str, folder: Path) -> Iterator[File]:
+        """Move the files of one month and slice to their place, durable before anything names them."""
         target = self._lake.folder / table.name / month
         target.mkdir(parents=True, exist_ok=True)
+        name = f"{self.number:06d}" if slice_ == ALL else f"{self.number:06d}-{slice_}"
         for part, written in enumerate(sorted(folder.glob("*.parquet"))):
-            path = target / f"{self.number:06d}{f'-{part}' if part else ''}.parquet"
+            path = target / f"{name}{f'-{part}' if part else ''}.parquet"
             _sync(written)
             written.replace(path)
             rows = self._count(f"read_parquet({literal(str(path))})")
-            yield File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path))
+            yield File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path), slice_)
         _sync(target)
+
+
+def _value(folder: Path) -> str:
+    """What the name of a folder of one partition, ``column=value``, says."""
+    return folder.name.partition("=")[2]
 
 
 _SQL_TYPES = {
@@ -382,14 +418,6 @@ _SQL_TYPES = {
     "boolean": "boolean",
     "time": "timestamp",
 }
-
-
-def _kept(engine: ibis.BaseBackend, name: str, rows: ibis.Table) -> ibis.Table:
-    """``rows`` computed once: every later look at them filters on what was computed."""
-    if engine.name == "duckdb":
-        engine.raw_sql(f"create or replace temp table {quoted(name)} as {ibis.to_sql(rows, dialect='duckdb')}")
-        return engine.table(name, database=("temp", "main"))
-    return rows.cache()
 
 
 def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -> dict[str, str]:

@@ -66,6 +66,11 @@ class Table:
         return {column.name: column for column in self.columns}[name]
 
     @property
+    def by_customer(self) -> bool:
+        """Whether a row is of one customer by itself; an anonymous event may turn out to be of another than it says."""
+        return "customer_id" in self.names and "anonymous_id" not in self.names
+
+    @property
     def names(self) -> tuple[str, ...]:
         """The names of all declared columns, in order."""
         return tuple(column.name for column in self.columns)

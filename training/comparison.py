@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.build import customer_features
+from features.build import read_customer_features
 from features.labels import churn_labels
 from regulars.as_of import Tables, known_tables
 from regulars.errors import DataError, MissingData
@@ -111,7 +111,7 @@ def compare_churn(
     if not fitting:
         raise DataError(f"no version can be judged on {start:%Y-%m-%d}..{end:%Y-%m-%d}: {_said(refused)}")
     lookback = next(iter(fitting.values())).lookback_days
-    features = customer_features(tables, as_of=start).execute().set_index("customer_id").sort_index()
+    features = read_customer_features(tables, as_of=start).set_index("customer_id").sort_index()
     labels = churn_labels(tables, as_of=start, horizon_days=horizon, lookback_days=lookback).execute()
     churned = labels.set_index("customer_id")["churned"].astype(float)
     features = features.loc[churned.index]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from features.assignments import customers_at
-from features.build import customer_features
+from features.build import read_customer_features
 from regulars.as_of import Tables, known_tables
 from regulars.models.churn import ChurnModel
 from regulars.models.offers import OfferModel
@@ -39,7 +39,7 @@ def score_customers(tables: Tables, model: ChurnModel, *, as_of: datetime, setti
     Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), and the
     features that a profile shows.
     """
-    features = customer_features(tables, as_of=as_of).execute()
+    features = read_customer_features(tables, as_of=as_of)
     eligible = features[features["days_since_last_order"] <= model.lookback_days]
     eligible = eligible.sort_values("customer_id").set_index("customer_id")
     predicted = model.predict(eligible)

@@ -6,7 +6,7 @@ Fader, Hardie & Lee, Marketing Science 24(2), 2005.
 
 import ibis
 
-from features.arithmetic import DAY, ratio
+from features.arithmetic import DAY, as_money, ratio
 from features.customers.orders import Orders
 
 FEATURES = (
@@ -19,20 +19,28 @@ FEATURES = (
     "gap_max_days",
     "overdue_ratio",
     "overdue_zscore",
+    "money_last_order",
 )
 
 
 def rhythm(known: Orders) -> ibis.Table:
-    """One row per customer; gaps are whole days, null with fewer than two order days (deviation: three)."""
+    """One row per customer; gaps are whole days, null with fewer than two order days (deviation: three).
+
+    ``money_last_order`` is what was spent on the last day with an order, be it one order or two.
+    """
     in_order = ibis.window(group_by="customer_id", order_by=known.days.day)
-    days = known.days.mutate(gap=known.days.day - known.days.day.lag(1).over(in_order))
+    days = known.days.mutate(
+        gap=known.days.day - known.days.day.lag(1).over(in_order),
+        is_last=known.days.day.lead(1).over(in_order).isnull(),
+    )
     sums = days.group_by("customer_id").agg(
         count_days=days.count(),
         first=days.day.min(),
         last=days.day.max(),
         squares=(days.gap * days.gap).sum(),
         gap_max=days.gap.max(),
-        gap_last=days.gap.argmax(days.day),
+        gap_last=days.is_last.ifelse(days.gap, ibis.null("int64")).max(),
+        money_last=days.is_last.ifelse(days.money, ibis.null("float64")).max(),
     )
     span = (sums["last"] - sums["first"]).cast("float64")
     gaps = (sums.count_days - 1).cast("float64")
@@ -51,4 +59,5 @@ def rhythm(known: Orders) -> ibis.Table:
         gap_max_days=sums.gap_max.cast("float64"),
         overdue_ratio=ratio(waited, mean),
         overdue_zscore=ratio(waited - mean, deviation),
+        money_last_order=as_money(sums.money_last),
     )

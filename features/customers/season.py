@@ -1,13 +1,15 @@
 """The time of the year, and what happened in the same weeks a year ago."""
 
 import math
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import ibis
+from ibis import Value
 
 from features.arithmetic import as_money, count_where, sum_where
 from features.customers.orders import Orders
-from regulars.as_of import moment
+from regulars.as_of import Tables, known_at, moment
+from regulars.tables import TABLES
 
 WEEKS = 28
 YEAR = 365
@@ -20,40 +22,45 @@ FEATURES = (
 )
 
 
-def season(known: Orders, *, as_of: datetime) -> ibis.Table:
-    """One row per customer. The same weeks are the 28 days that began 365 days before ``as_of``.
-
-    What a customer did in them is null for one who had not ordered before they began. The shop's ratio, the same for
-    all, is its orders in those weeks over its orders in the 28 days before them; null without such a history.
-    """
+def season_sums(known: Orders) -> dict[str, Value]:
+    """The sums that ``season`` reads: those of the 28 days that began 365 days before the moment."""
     orders = known.orders
-    start, end = known.since(YEAR), known.since(YEAR - WEEKS)
-    then = (orders.ordered >= start) & (orders.ordered < end)
-    sums = orders.group_by("customer_id").agg(
-        first=orders.ordered.min(), count_then=count_where(then), money_then=sum_where(then, orders.money)
-    )
-    was_customer = sums["first"] < start
+    then = (orders.ordered >= known.since(YEAR)) & (orders.ordered < known.since(YEAR - WEEKS))
+    return {"orders_then": count_where(orders, then), "money_then": sum_where(then, orders.money)}
+
+
+def season(known: Orders, sums: ibis.Table, *, as_of: datetime, shop_ratio: float | None) -> dict[str, Value]:
+    """What a customer did in the same weeks a year ago, null for one who had not ordered before they began.
+
+    ``shop_ratio`` (see ``shop_order_ratio``) is the same for all.
+    """
+    was_customer = sums.first_ordered < known.since(YEAR)
     missing = ibis.null("float64")
     angle = 2 * math.pi * (moment(as_of).timetuple().tm_yday - 1) / 365.25
-    with_shop = sums.cross_join(_shop_ratio(known))
-    return with_shop.select(
-        "customer_id",
-        day_of_year_sin=ibis.literal(math.sin(angle), "float64"),
-        day_of_year_cos=ibis.literal(math.cos(angle), "float64"),
-        count_orders_same_weeks_last_year=ibis.ifelse(was_customer, sums.count_then, missing),
-        money_same_weeks_last_year=ibis.ifelse(was_customer, as_money(sums.money_then), missing),
-        shop_order_ratio_last_year=with_shop.shop_order_ratio_last_year,
-    )
+    return {
+        "day_of_year_sin": ibis.literal(math.sin(angle), "float64"),
+        "day_of_year_cos": ibis.literal(math.cos(angle), "float64"),
+        "count_orders_same_weeks_last_year": ibis.ifelse(was_customer, sums.orders_then, missing),
+        "money_same_weeks_last_year": ibis.ifelse(was_customer, as_money(sums.money_then), missing),
+        "shop_order_ratio_last_year": missing if shop_ratio is None else ibis.literal(shop_ratio, "float64"),
+    }
 
 
-def _shop_ratio(known: Orders) -> ibis.Table:
-    orders = known.orders
-    begun, start, end = known.since(YEAR + WEEKS), known.since(YEAR), known.since(YEAR - WEEKS)
-    shop = orders.agg(
-        then=count_where((orders.ordered >= start) & (orders.ordered < end)),
-        before=count_where((orders.ordered >= begun) & (orders.ordered < start)),
-        first=orders.ordered.min(),
+def shop_order_ratio(tables: Tables, *, as_of: datetime) -> float | None:
+    """The shop's orders in the same weeks a year ago over those in the 28 days before them; None without such a history.
+
+    An order counts at its first line; asks the engine for the lines of those eight weeks.
+    """
+    known = known_at(tables["orders"], TABLES["orders"], as_of=as_of)
+    known = known.filter(known.customer_id.notnull())
+    end = moment(as_of) - timedelta(days=YEAR - WEEKS)
+    start, begun = end - timedelta(days=WEEKS), end - timedelta(days=2 * WEEKS)
+    if not known.filter(known.ordered_at < begun).limit(1).count().execute():
+        return None
+    lines = known.filter((known.ordered_at >= begun) & (known.ordered_at < end))
+    orders = lines.group_by(["customer_id", "order_id"]).agg(ordered_at=lines.ordered_at.min())
+    counted = orders.agg(
+        then=count_where(orders, orders.ordered_at >= start), before=count_where(orders, orders.ordered_at < start)
     )
-    known_whole = shop["first"] < begun
-    share = shop.then / shop.before.nullif(0.0)
-    return shop.select(shop_order_ratio_last_year=ibis.ifelse(known_whole, share, ibis.null("float64")))
+    then, before = counted.execute().iloc[0]
+    return float(then / before) if before else None

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from features.build import customer_features
+from features.build import read_customer_features
 from features.contacts import contacts
 from features.interactions import interactions
 from features.products import product_features
@@ -141,7 +141,7 @@ def _about_customers(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
 def _bought(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     if "orders" not in tables:
         return pd.DataFrame(index=pd.Index([], name="customer_id", dtype=object))
-    return customer_features(tables, as_of=as_of).execute().set_index("customer_id")
+    return read_customer_features(tables, as_of=as_of).set_index("customer_id")
 
 
 def _offers_by_customer(values: pd.DataFrame | None) -> dict[str, Row]:

@@ -9,8 +9,10 @@ import ibis
 import pandas as pd
 import pytest
 
+from features.build import customer_features, read_customer_features
 from features.sources.files import import_file
 from regulars.as_of import known_tables
+from regulars.engine import connect
 from regulars.errors import LakeError
 from regulars.intake import Report
 from regulars.lake import Lake
@@ -100,6 +102,7 @@ def test_scores_of_an_earlier_moment_do_not_replace_later_ones(tmp_path: Path) -
 KILLED = """
 import os, shutil, signal, sys
 from pathlib import Path
+from features.build import customer_features, read_customer_features
 from features.sources.files import import_file
 from regulars.lake import Lake
 from regulars.tables import TABLES
@@ -162,3 +165,36 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path: Path) -> None:
     bring(tmp_path, "2,a,p,2024-01-02,1,2,\n")
     assert not left.exists()
     assert len(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))) == 2
+
+
+def test_a_large_import_is_kept_and_read_by_slices_of_customers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("regulars.slices.ROWS_PER_SLICE", 30)
+    days = pd.date_range("2024-01-01", periods=400, freq="6h")
+    rows = "".join(f"{n // 3},c{n // 3 % 25},p{n % 7},{day},1,2,\n" for n, day in enumerate(days))
+    bring(tmp_path, rows + ",".join(["900", "", "p", "2024-01-01", "1", "2", ""]) + "\n")
+    lake = Lake(tmp_path / "lake")
+    files = lake.manifest().files["orders"]
+    assert {file.month for file in files} == {"all"}
+    slices = {file.slice for file in files}
+    assert slices <= {"all", *(f"{number}of8" for number in range(8))}
+    assert len(slices) > 5
+    assert sum(file.rows for file in files if file.slice == "all") == 1
+    bring(tmp_path, "901,c3,p,2024-05-01,1,2,\n902,new,p,2024-05-01,1,2,\n")
+    as_of = datetime(2024, 6, 1, tzinfo=UTC)
+    tables = lake.tables(connect("duckdb"))
+    sliced = read_customer_features(tables, as_of=as_of).sort_values("customer_id", ignore_index=True)
+    whole = customer_features(tables, as_of=as_of).execute().sort_values("customer_id", ignore_index=True)
+    pd.testing.assert_frame_equal(sliced, whole)
+    assert len(whole) == 26
+    assert whole.loc[whole["customer_id"] == "c3", "count_orders"].item() == 7.0
+
+
+def test_a_row_of_a_large_import_is_known_when_it_comes_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("regulars.slices.ROWS_PER_SLICE", 2)
+    rows = [f"{n},c{n},p,2024-0{1 + n % 5}-01,1,2,\n" for n in range(30)]
+    bring(tmp_path, "".join(rows))
+    assert bring(tmp_path, rows[7]).identical == 1
+    assert Lake(tmp_path / "lake").forget("c7") == {"orders": 1}
+    assert len(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))) == 29

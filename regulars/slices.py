@@ -1,0 +1,122 @@
+"""The lake's tables as Ibis expressions, and a way to read them a slice of customers at a time.
+
+Rows of a customer carry ``customer_part``, one of 64 by a hash of the id, and large imports are written in files of a few
+parts each. What is computed per customer can then be computed slice by slice, in memory that does not grow with the shop:
+the expression is compiled once, and the views it reads are pointed at one slice after the other.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import ibis
+import pandas as pd
+import pyarrow as pa
+
+PARTS = 64
+PART = "customer_part"
+PART_SQL = f"(md5_number_lower(customer_id) % {PARTS})::utinyint"  # stable across versions of DuckDB, unlike hash()
+ROWS_PER_SLICE = 600_000
+ALL = "all"
+
+_names = itertools.count()
+
+
+@dataclass(frozen=True)
+class Source:
+    """What one view reads: ``query``, the files behind it as (path, slice), and whether its rows have a part.
+
+    ``slice`` is "all" or "3of16", the fourth of sixteen. No files: the rows are those of a table.
+    """
+
+    view: str
+    query: str
+    files: tuple[tuple[str, str], ...]
+    has_parts: bool
+
+    def sql(self, number: int = 0, count: int = 1) -> str:
+        """The query for slice ``number`` of ``count``; rows without a customer are in every slice."""
+        if count == 1 or not self.has_parts:
+            return self.query
+        paths = [path for path, name in self.files if _meet(name, number, count)]
+        if self.files and not paths:
+            return f"{self.query} where false"
+        first = number * (PARTS // count)
+        last = first + PARTS // count - 1
+        rows = parquet(paths) if paths else self.query
+        return f"{rows} where {PART} is null or {PART} between {first} and {last}"
+
+
+class LakeTables(dict[str, ibis.Table]):
+    """Table name -> its rows, all versions, as ``regulars.as_of`` wants them."""
+
+    def __init__(self, engine: ibis.BaseBackend, *, slices: int) -> None:
+        super().__init__()
+        self._engine = engine
+        self._slices = slices
+        self._sources: list[Source] = []
+
+    def view(self, query: str, *, name: str, has_parts: bool, files: Sequence[tuple[str, str]] = ()) -> ibis.Table:
+        """A table of DuckDB that reads ``query`` (without a where), or a slice of it while ``read_in_slices`` works."""
+        source = Source(f"{name}_{next(_names)}", query, tuple(files), has_parts)
+        self._sources.append(source)
+        self._point(source, source.sql())
+        return self._engine.table(source.view, database=("temp", "main"))
+
+    def named(self, expression: ibis.Table, *, name: str) -> ibis.Table:
+        """``expression`` as a view of its own, so that each use of it reads only the columns and rows that it needs."""
+        view = f"{name}_{next(_names)}"
+        self._engine.raw_sql(f"create or replace temp view {view} as {ibis.to_sql(expression, dialect='duckdb')}")
+        return self._engine.table(view, database=("temp", "main"))
+
+    def read_in_slices(self, expression: ibis.Table) -> pd.DataFrame:
+        """The rows of ``expression``, which must compute each customer's rows from that customer's rows alone."""
+        if self._slices == 1:
+            return expression.execute()
+        compiled = ibis.to_sql(expression, dialect="duckdb")
+        connection = self._engine.con
+        try:
+            found = [connection.sql(compiled).to_arrow_table() for _ in self._each_slice()]
+        finally:
+            for source in self._sources:
+                self._point(source, source.sql())
+        return pa.concat_tables(found).to_pandas(split_blocks=True, self_destruct=True)
+
+    def _each_slice(self) -> Iterator[int]:
+        for number in range(self._slices):
+            for source in self._sources:
+                self._point(source, source.sql(number, self._slices))
+            yield number
+
+    def _point(self, source: Source, query: str) -> None:
+        self._engine.raw_sql(f"create or replace temp view {source.view} as {query}")
+
+
+def parquet(paths: Sequence[str]) -> str:
+    """A query that reads Parquet files of one schema."""
+    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
+    return f"select * from read_parquet([{quoted}])"
+
+
+def slices_for(rows: int) -> int:
+    """Into how many slices ``rows`` are cut: a power of two, at most 64.
+
+    >>> slices_for(0), slices_for(1_000_000), slices_for(10_000_000), slices_for(1_000_000_000)
+    (1, 1, 16, 64)
+    """
+    count = 1
+    while count < PARTS and rows / count > 2 * ROWS_PER_SLICE:
+        count *= 2
+    return count
+
+
+def _meet(name: str, number: int, count: int) -> bool:
+    """Whether files of slice ``name`` can hold rows of slice ``number`` of ``count``.
+
+    >>> _meet("3of16", 1, 8), _meet("3of16", 2, 8), _meet("1of2", 7, 8), _meet("all", 0, 8)
+    (True, False, True, True)
+    """
+    if name == ALL:
+        return True
+    mine, _, of = name.partition("of")
+    return int(mine) * count < (number + 1) * int(of) and number * int(of) < (int(mine) + 1) * count
