@@ -80,7 +80,8 @@ class LakeTables(dict[str, ibis.Table]):
         finally:
             for source in self._sources:
                 self._point(source, source.sql())
-        return pa.concat_tables(found).to_pandas(split_blocks=True, self_destruct=True)
+        rows = pa.concat_tables(found).cast(expression.schema().to_pyarrow())
+        return rows.to_pandas(split_blocks=True, self_destruct=True)
 
     def _each_slice(self) -> Iterator[int]:
         for number in range(self._slices):
