@@ -65,7 +65,7 @@ def bring(client: MlflowClient, settings: Settings, name: str) -> None:
         incoming.mkdir()
         try:
             fetched = download_artifacts(
-                artifact_uri=champion.source, dst_path=str(incoming), tracking_uri=settings.tracking_uri
+                artifact_uri=f"{champion.source}/data", dst_path=str(incoming), tracking_uri=settings.tracking_uri
             )
             verify_artifact(Path(fetched))
             Path(fetched).replace(target)

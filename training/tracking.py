@@ -1,34 +1,41 @@
 """Runs and versions in MLflow; the only file of training that knows it.
 
-A version's source is the sealed folder of ``regulars.models.artifact``. Its tags say what promotion and batch answers
-need: ``as_of``, ``settings`` (JSON), ``data_hash``. Aliases: ``champion`` answers, ``challenger`` is the newest that does
-not, ``previous`` is the champion before.
+A version's source is a folder ``model``: ``MLmodel``, which says to MLflow's own clients how to load it (``regulars.pyfunc``),
+and ``data``, the sealed artifact of ``regulars.models.artifact``, which is all that our own code reads. Its tags say what
+promotion and batch answers need: ``as_of``, ``settings`` (JSON), ``data_hash``. Aliases: ``champion`` answers,
+``challenger`` is the newest that does not, ``previous`` is the champion before.
 """
 
 import json
 import logging
 import os
+import platform
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from math import isnan
 from pathlib import Path
 from typing import Any
 
+import yaml
 from mlflow import MlflowClient
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Metric, Param
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
+from mlflow.version import VERSION as MLFLOW_VERSION
 
 from regulars.errors import DataError, ModelMissing
+from regulars.pyfunc import PARAMS
 from regulars.settings import Settings
 from training.results import Trained
 
 MODELS = ("churn", "recommender", "offers")
-ARTIFACT = "model"
+ARTIFACT, DATA = "model", "data"
+LOADER = "regulars.pyfunc"
 COMPARISON, HISTORY = "comparison", "history"
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -75,8 +82,9 @@ class Tracking:
         self._client.log_batch(run_id, metrics=metrics, params=params)
         with tempfile.TemporaryDirectory() as scratch:
             folder = Path(scratch) / ARTIFACT
-            folder.mkdir()
-            trained.model.save(folder)
+            (folder / DATA).mkdir(parents=True)
+            trained.model.save(folder / DATA)
+            (folder / "MLmodel").write_text(_mlmodel(name, run_id, created=run.info.start_time))
             self._client.log_artifacts(run_id, str(folder), ARTIFACT)
         self._client.log_text(run_id, trained.table.to_csv(index=False), "comparison.csv")
         self._client.log_text(run_id, "\n".join(trained.notes), "notes.txt")
@@ -186,8 +194,8 @@ class Tracking:
 
     def fetch(self, version: Version, folder: Path) -> Path:
         """The folder of a version's artifact, copied below ``folder``."""
-        fetched = download_artifacts(artifact_uri=version.source, dst_path=str(folder), tracking_uri=self._uri)
-        return Path(fetched)
+        source = f"{version.source}/{DATA}"
+        return Path(download_artifacts(artifact_uri=source, dst_path=str(folder), tracking_uri=self._uri))
 
     def _text(self, version: Version, name: str) -> str:
         with tempfile.TemporaryDirectory() as scratch:
@@ -272,6 +280,25 @@ def _version(found: ModelVersion, aliases: Mapping[int, list[str]]) -> Version:
         run_id=found.run_id,
         aliases=tuple(sorted(aliases.get(int(found.version), []))),
     )
+
+
+def _mlmodel(name: str, run_id: str, *, created: int) -> str:
+    """The file by which MLflow knows how to load a model: with the module ``regulars.pyfunc``, from the folder beside it.
+
+    Written here, since ``mlflow.pyfunc`` takes seconds to import and would guess at requirements.
+    """
+    python = ".".join(platform.python_version_tuple())
+    body: dict[str, Any] = {
+        "artifact_path": ARTIFACT,
+        "flavors": {"python_function": {"loader_module": LOADER, "data": DATA, "python_version": python}},
+        "mlflow_version": MLFLOW_VERSION,
+        "model_uuid": uuid.uuid4().hex,
+        "run_id": run_id,
+        "utc_time_created": datetime.fromtimestamp(created / 1000, UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+    }
+    if name in PARAMS:
+        body["signature"] = {"inputs": None, "outputs": None, "params": json.dumps(PARAMS[name])}
+    return yaml.safe_dump(body)
 
 
 def _commit() -> str:

@@ -61,6 +61,15 @@ def verify_artifact(folder: Path) -> None:
     _check_files(folder, _manifest(folder)["sha256"])
 
 
+def artifact_kind(folder: Path) -> str:
+    """The kind of the model in ``folder``; its files are not checked.
+
+    Raises:
+        ArtifactError: where the folder is no model.
+    """
+    return str(_manifest(folder)["kind"])
+
+
 def _manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text())
