@@ -3,10 +3,12 @@
 import json
 import sys
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from threading import Event
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -14,15 +16,19 @@ import ibis
 import pandas as pd
 import typer
 from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from regulars.engine import connect
 from regulars.errors import DataError, MissingData
 from regulars.lake import Lake
+from regulars.progress import Share, watched
 from regulars.settings import Settings, read_settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object on the last line.")]
 AsOf = Annotated[str, typer.Option("--as-of", help="Nothing known at or after this moment has any influence.")]
+
+REDRAWN_S = 0.25
 
 console = Console(stderr=True, highlight=False)
 
@@ -104,9 +110,46 @@ def write_frame(frame: pd.DataFrame, file: Path) -> None:
 
 @contextmanager
 def working(text: str) -> Iterator[None]:
-    """Shows on a terminal that ``text`` is under way."""
-    with console.status(text):
-        yield
+    """Shows on a terminal that ``text`` is under way; where the work tells how far it is, with a bar and the time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar, ThreadPoolExecutor(1) as drawing:
+        shown = _Shown(bar, text)
+        drawing.submit(shown.follow)
+        try:
+            with watched(shown):
+                yield
+        finally:
+            shown.done.set()
+
+
+class _Shown:
+    """Draws the stages of one piece of work."""
+
+    def __init__(self, bar: Progress, text: str) -> None:
+        self.done = Event()
+        self._bar = bar
+        self._text = text
+        self._task = bar.add_task(text, total=None)
+        self._share: Share | None = None
+
+    def stage(self, name: str, share: Share) -> None:
+        begun = share()
+        if self._share is not None and begun < self._bar.tasks[self._task].completed:  # the next table begins anew
+            self._bar.reset(self._task)
+        self._share = share
+        self._bar.update(self._task, description=f"{self._text}: {name}", total=1.0, completed=begun)
+
+    def follow(self) -> None:
+        """Asks until the work is done how far it is; runs in a thread of its own."""
+        while not self.done.wait(REDRAWN_S):
+            if self._share is not None:
+                self._bar.update(self._task, completed=max(self._share(), self._bar.tasks[self._task].completed))
 
 
 def say(text: str, *, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import duckdb
 
 from regulars.errors import ImportRefused
+from regulars.progress import Share
 from regulars.tables import Column, Table
 
 MOST_REFUSED_SHARE = 0.05
@@ -51,9 +52,15 @@ def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="regulars-") as scratch, duckdb.connect() as connection:
         connection.execute(
             f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{MEMORY}'; "
+            "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0; "
             f"set temp_directory = {literal(scratch)}"
         )
         yield connection
+
+
+def querying(connection: duckdb.DuckDBPyConnection) -> Share:
+    """The share (0-1) of the statement under way that is done, as far as DuckDB can tell."""
+    return lambda: connection.query_progress() / 100
 
 
 def quoted(name: str) -> str:

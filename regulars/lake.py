@@ -37,7 +37,8 @@ from filelock import FileLock, Timeout
 from regulars.as_of import ORDER, RECEIVED, with_validity
 from regulars.engine import read_files
 from regulars.errors import LakeError
-from regulars.intake import LINE, RULE, columns_of, literal, quoted
+from regulars.intake import LINE, RULE, columns_of, literal, querying, quoted
+from regulars.progress import stage
 from regulars.slices import ALL, PART, PART_SQL, PARTS, LakeTables, parquet, slices_for
 from regulars.tables import TABLES, Table
 
@@ -257,9 +258,11 @@ class Batch:
 
     def add(self, checked: str, table: Table) -> tuple[int, int]:
         """Write the good rows of ``checked`` (see ``regulars.intake``); returns (added, identical to earlier ones)."""
+        stage(f"{table.name}: comparing with what is known", begins=0.55, ends=0.75, within=querying(self._connection))
         good = self._number_rows(checked, table)
         repeated = self._has_repeated_keys(good, table)
         fresh = self._without_known(good, table, repeated=repeated)
+        stage(f"{table.name}: writing", begins=0.75, ends=1.0, within=querying(self._connection))
         files = self._write(fresh, table)
         unique = table.name not in self._manifest.files or table.name in self._manifest.unique
         still_unique = unique and not repeated and not self._meets_known_keys(fresh, table)

@@ -16,12 +16,14 @@ from regulars.intake import (
     check_rows,
     columns_of,
     match_columns,
+    querying,
     refused_by_rule,
     refused_examples,
     workspace,
     write_refused,
 )
 from regulars.lake import Batch, Lake
+from regulars.progress import stage
 from regulars.tables import TABLES, Table
 
 CHECKED = "checked"
@@ -76,6 +78,7 @@ def add_rows(
     """Check the rows of ``relation`` and add the good ones to ``batch``; the refused ones go to a file of their own."""
     found = {name: kind for name, kind in columns_of(connection, relation).items() if name != LINE}
     fields = match_columns(table, found, mapping, source=source)
+    stage(f"{table.name}: checking rows", begins=0.0, ends=0.55, within=querying(connection))
     check_rows(connection, relation, table, fields=fields, timezone=timezone, into=CHECKED)
     read = int(connection.execute(f"select count(*) from {CHECKED}").fetchall()[0][0])
     report = Report(

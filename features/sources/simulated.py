@@ -20,6 +20,7 @@ from features.sources.files import add_queries
 from regulars.errors import DataError
 from regulars.intake import Report, literal, workspace
 from regulars.lake import Lake
+from regulars.progress import stage
 
 START = np.datetime64("2022-01-01", "us")
 DAY_US = 86_400_000_000
@@ -94,6 +95,8 @@ def write_simulated(folder: Path, *, customers: int, seed: int, name: str = "gro
     _write(folder, "products", 0, _products(catalogue, parameters, rng))
     for number, first in enumerate(range(0, customers, CHUNK)):
         count = min(CHUNK, customers - first)
+        done = first / customers
+        stage("simulating customers", begins=done, ends=done, within=lambda: 0.0)
         for table, rows in simulate(catalogue, parameters, first=first, count=count, rng=rng).items():
             if len(rows):
                 _write(folder, table, number, rows)
