@@ -12,6 +12,7 @@ import typer
 from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working, write_frame
 from regulars.errors import DataError, ModelMissing
 from training.comparison import Compared, compare_churn, compare_recommenders, default_holdout
+from training.plots import curves_figure
 from training.recommending import load_recommender
 from training.scoring import load_churn
 from training.tracking import Tracking, Version
@@ -34,7 +35,9 @@ def compare(
     ] = None,
     holdout: Annotated[str | None, typer.Option(help="FROM..TO; default: the newest whole horizon.")] = None,
     by: Annotated[str | None, typer.Option(help="Also by segment: frequency, value or country (churn).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help=".json (with curves), .csv or .parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help=".json (with curves), .png (the curves), .csv, .parquet.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score versions and baselines again on one holdout; what comes of it is kept with each version for `promote`."""
@@ -168,8 +171,13 @@ def _as_dict(compared: Compared) -> dict[str, Any]:
 
 
 def _write(compared: Compared, out: Path) -> None:
-    if out.suffix != ".json":
+    if out.suffix not in (".json", ".png"):
         write_frame(compared.table, out)
         return
     out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".png":
+        if not compared.curves:
+            raise DataError(f"{compared.name} has no curves to draw; give --out a .json, .csv or .parquet file")
+        curves_figure(compared.curves).savefig(out, dpi=120)
+        return
     out.write_text(json.dumps(_as_dict(compared), indent=1))

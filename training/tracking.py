@@ -31,6 +31,7 @@ from mlflow.version import VERSION as MLFLOW_VERSION
 from regulars.errors import DataError, ModelMissing
 from regulars.pyfunc import PARAMS
 from regulars.settings import Settings
+from training.plots import comparison_figure
 from training.results import Trained
 
 MODELS = ("churn", "recommender", "offers")
@@ -87,6 +88,7 @@ class Tracking:
             (folder / "MLmodel").write_text(_mlmodel(name, run_id, created=run.info.start_time))
             self._client.log_artifacts(run_id, str(folder), ARTIFACT)
         self._client.log_text(run_id, trained.table.to_csv(index=False), "comparison.csv")
+        self._client.log_figure(run_id, comparison_figure(trained.table), "comparison.png")
         self._client.log_text(run_id, "\n".join(trained.notes), "notes.txt")
         self._client.set_terminated(run_id)
         return self._create_version(name, f"{run.info.artifact_uri}/{ARTIFACT}", run_id, trained, as_of, data_hash)
