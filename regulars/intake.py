@@ -12,7 +12,7 @@ from pathlib import Path
 
 import duckdb
 
-from regulars.errors import ImportRefused
+from regulars.errors import ImportRefused, LakeError
 from regulars.progress import Share
 from regulars.tables import Column, Table
 
@@ -55,7 +55,14 @@ def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
             "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0; "
             f"set temp_directory = {literal(scratch)}"
         )
-        yield connection
+        try:
+            yield connection
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            reason = str(error).splitlines()[0]
+            raise LakeError(
+                f"the import ended and nothing was kept: {reason}; it works in {MEMORY} of memory and beyond that in "
+                f"{scratch}: make room there, set TMPDIR to a larger disk, or import the file in parts"
+            ) from error
 
 
 def querying(connection: duckdb.DuckDBPyConnection) -> Share:

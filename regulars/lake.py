@@ -45,6 +45,7 @@ from regulars.tables import TABLES, Table
 FORMAT = 2
 LOCK_WAIT_SECONDS = 600.0
 LEASE_SECONDS = 60.0
+BUFFERED_ROWS = 16_384  # of each month or slice, while a large import is parted
 _READERS = ".readers"
 _INCOMING = ".incoming"
 _ROWS_PER_IMPORT = 2**32
@@ -379,31 +380,38 @@ class Batch:
         count = slices_for(rows) if table.by_customer else 1
         name = f"coalesce(({PART} // {PARTS // count}) || 'of{count}', '{ALL}')" if count > 1 else literal(ALL)
         month = literal(ALL) if count > 1 else "_month"
-        order = f"{PART}, customer_id, {ORDER}" if table.by_customer else ORDER
         self._connection.execute(
-            f"copy (select * exclude (_month), {month} as _month, {name} as _slice from {fresh} order by {order}) "
-            f"to {literal(str(incoming))} (format parquet, compression zstd, partition_by (_month, _slice), "
-            f"write_partition_columns false, overwrite_or_ignore true)"
+            "set preserve_insertion_order = false; set partitioned_write_flush_threshold = 65536; "
+            f"copy (select * exclude (_month), {month} as _month, {name} as _slice from {fresh}) "
+            f"to {literal(str(incoming))} (format parquet, compression snappy, row_group_size {BUFFERED_ROWS}, "
+            f"partition_by (_month, _slice), write_partition_columns false, overwrite_or_ignore true); "
+            "set preserve_insertion_order = true"
         )
         return tuple(
-            file
+            self._settle(table, _value(months), _value(slices), slices)
             for months in sorted(incoming.iterdir())
             for slices in sorted(months.iterdir())
-            for file in self._settle(table, _value(months), _value(slices), slices)
         )
 
-    def _settle(self, table: Table, month: str, slice_: str, folder: Path) -> Iterator[File]:
-        """Move the files of one month and slice to their place, durable before anything names them."""
+    def _settle(self, table: Table, month: str, slice_: str, folder: Path) -> File:
+        """Write the rows of one month and slice in order to their place, durable before anything names them.
+
+        Sorted here, partition by partition: all rows of a large import at once do not sort within its memory.
+        """
         target = self._lake.folder / table.name / month
         target.mkdir(parents=True, exist_ok=True)
-        name = f"{self.number:06d}" if slice_ == ALL else f"{self.number:06d}-{slice_}"
-        for part, written in enumerate(sorted(folder.glob("*.parquet"))):
-            path = target / f"{name}{f'-{part}' if part else ''}.parquet"
-            _sync(written)
-            written.replace(path)
-            rows = self._count(f"read_parquet({literal(str(path))})")
-            yield File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path), slice_)
+        path = target / (f"{self.number:06d}.parquet" if slice_ == ALL else f"{self.number:06d}-{slice_}.parquet")
+        incoming = ", ".join(literal(str(part)) for part in sorted(folder.glob("*.parquet")))
+        order = f"{PART}, customer_id, {ORDER}" if table.by_customer else ORDER
+        self._connection.execute(
+            f"copy (select * from read_parquet([{incoming}]) order by {order}) to {literal(str(path))} "
+            f"(format parquet, compression zstd)"
+        )
+        shutil.rmtree(folder)
+        _sync(path)
         _sync(target)
+        rows = self._count(f"read_parquet({literal(str(path))})")
+        return File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path), slice_)
 
 
 def _value(folder: Path) -> str:
