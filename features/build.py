@@ -4,7 +4,7 @@ from datetime import datetime
 
 import ibis
 
-from features.customers import breadth, discounts, frequency, recency, rhythm, season
+from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
 from features.customers.orders import customer_orders
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
@@ -13,6 +13,7 @@ FEATURES: tuple[str, ...] = (
     *recency.FEATURES,
     *frequency.FEATURES,
     *rhythm.FEATURES,
+    *recent_rhythm.FEATURES,
     *breadth.FEATURES,
     *discounts.FEATURES,
     *season.FEATURES,
@@ -44,6 +45,7 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     for family in (
         frequency.frequency(orders),
         rhythm.rhythm(orders),
+        recent_rhythm.recent_rhythm(orders),
         breadth.breadth(orders, known),
         discounts.discounts(orders),
         season.season(orders, as_of=as_of),
