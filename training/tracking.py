@@ -27,7 +27,7 @@ from regulars.errors import DataError, ModelMissing
 from regulars.settings import Settings
 from training.results import Trained
 
-MODELS = ("churn", "recommender", "offers")
+MODELS = ("churn", "value", "recommender", "offers")
 ARTIFACT = "model"
 COMPARISON, HISTORY = "comparison", "history"
 
