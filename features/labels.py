@@ -111,10 +111,10 @@ def value_labels(
         day=day_number(microseconds(after.ordered_at)),
         units=money_units(after.quantity * after.unit_price),
     )
-    came = lines.group_by("customer_id").agg(
+    came = lines.group_by(came_id="customer_id").agg(
         order_days=lines.day.nunique(), orders=lines.order_id.nunique(), units=lines.units.sum()
     )
-    joined = eligible.left_join(came.rename(came_id="customer_id"), eligible.customer_id == ibis._.came_id)
+    joined = eligible.left_join(came, eligible.customer_id == came.came_id)
     labels = joined.select(
         "customer_id",
         order_days=ibis.coalesce(joined.order_days, 0).cast("float64"),

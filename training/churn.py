@@ -86,13 +86,13 @@ def train_churn(
     rhythm = shop_rhythm(tables, as_of=as_of)
     horizon = horizon_days or rhythm.default_horizon_days
     lookback = lookback_days or rhythm.default_lookback_days
-    now = customer_features(tables, as_of=as_of).execute().sort_values("customer_id")
-    now = now[now["days_since_last_order"] <= lookback]
+    everybody = customer_features(tables, as_of=as_of).execute().sort_values("customer_id")
+    now = everybody[everybody["days_since_last_order"] <= lookback]
     if now.empty:
         raise MissingData(
             f"no customer ordered in the {lookback} days before {as_of.isoformat()}; give a later --as-of"
         )
-    buyers, days = _buyers(now), order_days(tables, as_of=as_of)
+    buyers, days = buyers_of(everybody), order_days(tables, as_of=as_of)
     moments = _moments(as_of, history=rhythm.days_of_history, horizon=horizon, chosen=chosen)
     taken = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon, lookback=lookback)
     log.info("churn: %s snapshots of %s days", len(taken), horizon)
@@ -106,7 +106,7 @@ def train_churn(
         tree_level=learnt.parts.level if learnt.parts else 0.0,
         tree_names=TREE_NAMES,
         buyers=buyers,
-        drawn_buyers=() if learnt.parts else _drawn_buyers(now, seed=seed),
+        drawn_buyers=() if learnt.parts else _drawn_buyers(everybody, seed=seed),
         linear=learnt.parts.linear if learnt.parts else None,
         blend=learnt.blend,
         season=season,
@@ -151,18 +151,21 @@ def _snapshots(
         both = rows.merge(labels, on="customer_id").sort_values("customer_id", ignore_index=True)
         if len(both):
             was = pace.during((as_of - at).days, horizon)
-            found.append(snapshot_of(at, both, both["churned"].to_numpy(float), horizon=horizon, pace=was))
+            labels = both["churned"].to_numpy(float)
+            found.append(snapshot_of(at, both, labels, buyers_of(rows), horizon=horizon, pace=was))
     return found
 
 
-def snapshot_of(at: datetime, rows: pd.DataFrame, churned: Floats, *, horizon: int, pace: float) -> Snapshot:
+def snapshot_of(
+    at: datetime, rows: pd.DataFrame, churned: Floats, buyers: BuyTillYouDie, *, horizon: int, pace: float
+) -> Snapshot:
     """The snapshot of the features in ``rows`` with the labels ``churned``."""
-    buyers = _buyers(rows)
     features = with_silence(rows[list(FEATURES)].astype(float), buyers, horizon)
     return Snapshot(at, features, churned, buyers, season_of(features, buyers, horizon=horizon, pace=pace))
 
 
-def _buyers(rows: pd.DataFrame) -> BuyTillYouDie:
+def buyers_of(rows: pd.DataFrame) -> BuyTillYouDie:
+    """The buy-till-you-die model of all customers in ``rows``: without those who lapsed long ago nobody would ever leave."""
     days, span, age = (rows[name].to_numpy(float) for name in RHYTHM)
     return fit_buy_till_you_die(days - 1, span, age)
 
@@ -170,7 +173,7 @@ def _buyers(rows: pd.DataFrame) -> BuyTillYouDie:
 def _drawn_buyers(rows: pd.DataFrame, *, seed: int) -> tuple[BuyTillYouDie, ...]:
     """Fits to customers drawn with replacement: how little a small shop says."""
     rng = np.random.default_rng(seed)
-    return tuple(_buyers(rows.iloc[rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWN_BUYERS))
+    return tuple(buyers_of(rows.iloc[rng.integers(len(rows), size=len(rows))]) for _ in range(DRAWN_BUYERS))
 
 
 def _season_spread(taken: Sequence[Snapshot], days: pd.DataFrame, *, horizon: int) -> float:
@@ -217,15 +220,23 @@ def _judge(
 
 
 def churn_baselines(
-    tables: Tables, features: pd.DataFrame, *, as_of: datetime, horizon_days: int, lookback_days: int, seed: int
+    tables: Tables,
+    features: pd.DataFrame,
+    *,
+    everybody: pd.DataFrame,
+    as_of: datetime,
+    horizon_days: int,
+    lookback_days: int,
+    seed: int,
 ) -> dict[str, Floats]:
     """What the plain methods, having learnt from what was known before ``as_of``, say of ``features`` (n_customers rows).
 
+    ``everybody``: the features of all customers then, eligible or not.
     Empty where too little was known.
     """
     history = shop_rhythm(tables, as_of=as_of).days_of_history
     moments = _moments(as_of, history=history, horizon=horizon_days, chosen=PARAMS)
-    buyers, days = _buyers(features), order_days(tables, as_of=as_of)
+    buyers, days = buyers_of(everybody), order_days(tables, as_of=as_of)
     earlier = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon_days, lookback=lookback_days)
     if not enough(earlier):
         return {}

@@ -29,6 +29,7 @@ STEADY = 10.0  # order days worth of pull towards a pace of 1
 DRIFT_WEEKS = 4.0  # weeks worth of pull towards no drift
 FIRST_WEEKS = 4  # of a history: who was known then says little yet
 SETTLED_WEEKS = (8, 22)  # of a history: first orders then are those of new customers
+SAME_SIZE = 0.5  # a logarithm of growth at which trust in being the same shop has fallen to a third
 SLOWEST, FASTEST = 0.15, 4.0
 
 
@@ -87,13 +88,18 @@ class Pace:
         return level + drift * len(both) / (len(both) + DRIFT_WEEKS)
 
     def _began_in_the_middle(self) -> float:
-        """The share (0-1) of first orders at the start of the history that were none: of customers from before it."""
+        """The trust (0-1) that this is a shop that was there, and as busy, before its history began.
+
+        Then most first orders at the start of the history were none, and there came about as many orders as later. A shop
+        that grew from nothing fails the first, customers who were all won at one time fail the second.
+        """
         early, late = SETTLED_WEEKS
         if len(self.first_days) < 2 * early:
             return 0.0
         settled = self.first_days[max(len(self.first_days) - late, 0) : len(self.first_days) - early].mean()
-        begun = self.first_days[-2:].mean()
-        return float(np.clip(1 - settled / max(begun, 1.0), 0.0, 1.0))
+        were_known = float(np.clip(1 - settled / max(self.first_days[-2:].mean(), 1.0), 0.0, 1.0))
+        grown = _log_ratio(self.all_days[-FIRST_WEEKS:].mean(), self.all_days[:-early].mean())
+        return were_known * float(np.exp(-((grown / SAME_SIZE) ** 2)))
 
 
 def pace_before(days: pd.DataFrame, buyers: BuyTillYouDie, *, days_ago: int = 0) -> Pace:

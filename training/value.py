@@ -88,13 +88,13 @@ def train_value(
     rhythm = shop_rhythm(tables, as_of=as_of)
     horizon = horizon_days or rhythm.default_horizon_days
     lookback = lookback_days or rhythm.default_lookback_days
-    now = customer_features(tables, as_of=as_of).execute().sort_values("customer_id")
-    now = now[now["days_since_last_order"] <= lookback]
+    everybody = customer_features(tables, as_of=as_of).execute().sort_values("customer_id")
+    now = everybody[everybody["days_since_last_order"] <= lookback]
     if now.empty:
         raise MissingData(
             f"no customer ordered in the {lookback} days before {as_of.isoformat()}; give a later --as-of"
         )
-    steady = steady_of(now)
+    steady = steady_of(everybody)
     pace = pace_before(order_days(tables, as_of=as_of), steady.buyers)
     length = min(horizon, max(SHORTEST_STRETCH, rhythm.days_of_history // 3))
     first = as_of - timedelta(days=rhythm.days_of_history - max(length, SHORTEST_STRETCH))
@@ -109,7 +109,8 @@ def train_value(
         ).execute()
         both = rows.merge(labels, on="customer_id").sort_values("customer_id", ignore_index=True)
         if len(both):
-            taken.append(stretch_of(at, both, days=length, pace=pace.during((as_of - at).days, length)))
+            went = pace.during((as_of - at).days, length)
+            taken.append(stretch_of(at, both, steady_of(rows), days=length, pace=went))
     log.info("value: %s stretches of %s days", len(taken), length)
     order_trees, spend_trees = fit_factors(taken, chosen=chosen, seed=seed)
     model = ValueModel(
@@ -133,7 +134,7 @@ def train_value(
 
 
 def steady_of(rows: pd.DataFrame) -> Steady:
-    """The probability models of the customers in ``rows``: features, one row per customer."""
+    """The probability models of all customers in ``rows``: features, one row per customer."""
     count, span, age = (rows[name].to_numpy(float) for name in RHYTHM)
     spent = rows["money_total"].to_numpy(float) / np.maximum(count, 1.0)
     orders = float(rows["count_orders"].sum())
@@ -144,11 +145,11 @@ def steady_of(rows: pd.DataFrame) -> Steady:
     )
 
 
-def stretch_of(at: datetime, rows: pd.DataFrame, *, days: int, pace: float) -> Stretch:
+def stretch_of(at: datetime, rows: pd.DataFrame, steady: Steady, *, days: int, pace: float) -> Stretch:
     """The stretch of the features and the labels of ``value_labels`` in ``rows``."""
     known = rows[list(FEATURES)].astype(float)
     came, money = rows["order_days"].to_numpy(float), rows["money"].to_numpy(float)
-    return Stretch(at, days, known, came, money, steady_of(rows), pace)
+    return Stretch(at, days, known, came, money, steady, pace)
 
 
 def fit_factors(
