@@ -24,7 +24,7 @@ from regulars.errors import DataError, MissingData
 from regulars.models.buy_till_you_die import fit_buy_till_you_die
 from regulars.models.churn import RHYTHM
 from regulars.models.gamma_gamma import fit_gamma_gamma
-from regulars.models.value import YEAR, Steady, ValueModel, factor
+from regulars.models.value import YEAR, Steady, ValueModel, factor, levels_of
 from training.churn_parts import TREE_NAMES
 from training.metrics import VALUE_METRICS, metric_interval
 from training.pace import pace_before
@@ -117,6 +117,7 @@ def train_value(
         steady=steady,
         order_trees=order_trees,
         spend_trees=spend_trees,
+        levels=levels_of(steady, order_trees, spend_trees, now[list(FEATURES)].astype(float), horizon),
         pace=pace.ahead(horizon),
         pace_year=pace.ahead(YEAR),
         feature_names=FEATURES,
@@ -204,7 +205,9 @@ def _judge(taken: Sequence[Stretch], *, chosen: Mapping[str, Any], seed: int) ->
     allowed = set(before([stretch.at for stretch in taken], test.at, horizon_days=test.days))
     earlier = [stretch for stretch in taken if stretch.at in allowed]
     order_trees, spend_trees = fit_factors(earlier, chosen=chosen, seed=seed)
-    often, much = factor(order_trees, test.features), factor(spend_trees, test.features)
+    levels = levels_of(test.steady, order_trees, spend_trees, test.features, test.days)
+    often = factor(order_trees, test.features) / levels[0]
+    much = factor(spend_trees, test.features) / levels[1]
     said = test.steady.order_days(test.features, test.days)
     spend = test.steady.spend(test.features)
     age = np.maximum(test.features["age_days"].to_numpy(float), test.days)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError, DataError
 from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.buy_till_you_die import BuyTillYouDie
-from regulars.models.reasons import Reason, leading, reasons_for
+from regulars.models.reasons import Reason, leading, merged, reasons_for
 
 KIND, FORMAT = "churn", 2
 COMPONENTS = ("trees", "buy_till_you_die", "linear")
@@ -158,7 +158,7 @@ class ChurnModel:
         rows = given.astype(float).to_dict("records")
         found = []
         for place, row in enumerate(rows):
-            groups = leading(names, contributions[place])
+            groups = merged(row, leading(names, contributions[place]))
             at = float(middle[place])
             effects = {
                 code: (feature, float(probability(at) - probability(at - moved)))

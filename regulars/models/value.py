@@ -2,7 +2,8 @@
 
 A buy-till-you-die model says how many order days to expect, a Gamma-Gamma model what is spent on each. Where enough was seen
 to learn from, trees correct each of the two by a factor: whether and how often customers come (Poisson), and how much they
-spend then (gamma), both beginning from what the probability models say.
+spend then (gamma), both beginning from what the probability models say. Trees say who; how many it is in all stays with the
+probability model and the shop's pace, which look further ahead than any stretch that trees could learn from.
 """
 
 import json
@@ -64,6 +65,7 @@ class Steady:
 class ValueModel:
     """Predicted orders and money. ``order_trees`` and ``spend_trees`` may be None: then the probability models answer.
 
+    ``levels``: the mean factors of the two trees over the shop, weighted by what is expected; answers are divided by them.
     ``pace`` and ``pace_year``: at what pace, against a steady shop, the horizon and the coming year are expected to go.
     """
 
@@ -73,6 +75,7 @@ class ValueModel:
         steady: Steady,
         order_trees: lightgbm.Booster | None,
         spend_trees: lightgbm.Booster | None,
+        levels: tuple[float, float],
         pace: float,
         pace_year: float,
         feature_names: Sequence[str],
@@ -83,6 +86,7 @@ class ValueModel:
         self.steady = steady
         self.order_trees = order_trees
         self.spend_trees = spend_trees
+        self.levels = levels
         self.pace = pace
         self.pace_year = pace_year
         self.feature_names = tuple(feature_names)
@@ -107,7 +111,8 @@ class ValueModel:
             DataError: where a feature is missing; the message names it.
         """
         known = self._checked(features)
-        often, much = factor(self.order_trees, known), factor(self.spend_trees, known)
+        often = factor(self.order_trees, known) / self.levels[0]
+        much = factor(self.spend_trees, known) / self.levels[1]
         spend = self.steady.spend(known) * much
         ahead = self.steady.order_days(known, self.horizon_days * self.pace) * often
         year = self.steady.order_days(known, YEAR * self.pace_year) * often
@@ -135,6 +140,7 @@ class ValueModel:
             "spenders": asdict(self.steady.spenders),
             "orders_per_day": self.steady.orders_per_day,
             "trees": [name for name, trees in (("orders", self.order_trees), ("spend", self.spend_trees)) if trees],
+            "levels": self.levels,
             "pace": self.pace,
             "pace_year": self.pace_year,
             "feature_names": self.feature_names,
@@ -164,6 +170,7 @@ class ValueModel:
                 ),
                 order_trees=trees.get("orders"),
                 spend_trees=trees.get("spend"),
+                levels=(float(body["levels"][0]), float(body["levels"][1])),
                 pace=float(body["pace"]),
                 pace_year=float(body["pace_year"]),
                 feature_names=body["feature_names"],
@@ -189,3 +196,23 @@ def factor(trees: lightgbm.Booster | None, known: pd.DataFrame) -> Floats:
         return np.ones(len(known))
     raw = np.asarray(trees.predict(known[trees.feature_name()].to_numpy(float), raw_score=True))
     return np.asarray(np.exp(np.clip(raw, -FACTOR_LIMIT, FACTOR_LIMIT)), dtype=float)
+
+
+def levels_of(
+    steady: Steady,
+    order_trees: lightgbm.Booster | None,
+    spend_trees: lightgbm.Booster | None,
+    known: pd.DataFrame,
+    days: float,
+) -> tuple[float, float]:
+    """The mean factors over the customers in ``known``, each weighted by its share of orders and of money within ``days``."""
+    orders = steady.order_days(known, days)
+    often = factor(order_trees, known)
+    money = orders * often * steady.spend(known)
+    much = factor(spend_trees, known)
+    return _mean(often, orders), _mean(much, money)
+
+
+def _mean(values: Floats, weights: Floats) -> float:
+    total = float(weights.sum())
+    return float(values @ weights / total) if total > 0 else 1.0
