@@ -27,7 +27,9 @@ from training.baselines import RECENCY, RFM, fit_linear, fit_plain_trees
 from training.churn_parts import (
     LEAST_OF_EACH_CLASS,
     TREE_NAMES,
+    USUAL_SEASON_ERROR,
     Snapshot,
+    anchored_at,
     earlier_than,
     enough,
     learn,
@@ -57,7 +59,6 @@ PARAMS: dict[str, Any] = {
 }
 REPORTED = ("auc", "ece", "brier", "log_loss")
 DRAWN_BUYERS = 20
-SEASON_BEFORE = 0.2  # what is believed of the error of a predicted season, in logits, before any moment was seen
 TOO_SMALL = (
     f"Fewer than {LEAST_OF_EACH_CLASS} customers who left, or who stayed, are known from earlier moments: "
     "the answers are those of the buy-till-you-die model alone."
@@ -100,7 +101,12 @@ def train_churn(
     settings = {"horizon_days": horizon, "lookback_days": lookback, "seed": seed}
     settings |= {"params": dict(params)} if params else {}
     learnt = learn(taken, horizon=horizon, chosen=chosen, seed=seed)
-    season = season_of(now, buyers, horizon=horizon, pace=pace_before(days, buyers).ahead(horizon))
+    here = snapshot_of(
+        as_of, now, np.zeros(len(now)), buyers, horizon=horizon, pace=pace_before(days, buyers).ahead(horizon)
+    )
+    blend, season = learnt.blend, here.season
+    if learnt.parts is not None:
+        blend = anchored_at(learnt, logits_at(learnt.parts, here, horizon), here, horizon=horizon)
     model = ChurnModel(
         boosters=learnt.parts.boosters if learnt.parts else (),
         tree_level=learnt.parts.level if learnt.parts else 0.0,
@@ -108,7 +114,7 @@ def train_churn(
         buyers=buyers,
         drawn_buyers=() if learnt.parts else _drawn_buyers(everybody, seed=seed),
         linear=learnt.parts.linear if learnt.parts else None,
-        blend=learnt.blend,
+        blend=blend,
         season=season,
         spread=Spread(learnt.spread, _season_spread(taken, days, horizon=horizon)),
         usual_silence=usual_silence(now, buyers, season, horizon),
@@ -179,9 +185,9 @@ def _drawn_buyers(rows: pd.DataFrame, *, seed: int) -> tuple[BuyTillYouDie, ...]
 def _season_spread(taken: Sequence[Snapshot], days: pd.DataFrame, *, horizon: int) -> float:
     """How far, in logits, the season was predicted wrong at earlier moments: one standard deviation.
 
-    As if one moment more had been wrong by ``SEASON_BEFORE``.
+    As if one moment more had been wrong by ``USUAL_SEASON_ERROR``.
     """
-    squares = [SEASON_BEFORE**2]
+    squares = [USUAL_SEASON_ERROR**2]
     for snapshot in taken:
         guessed = _season_ahead(snapshot, taken, days, horizon=horizon)
         squares.append((guessed.shift - snapshot.season.shift) ** 2)
@@ -257,7 +263,8 @@ def _predictions(
     found = _plain(earlier, test.features, seed=seed)
     if learnt.parts is not None:
         logits = logits_at(learnt.parts, test, horizon)
-        found["regulars"] = probability(logits @ np.asarray(learnt.blend.weights) + learnt.blend.intercept)
+        blend = anchored_at(learnt, logits, test, horizon=horizon)
+        found["regulars"] = probability(logits @ np.asarray(blend.weights) + blend.intercept)
     return found
 
 

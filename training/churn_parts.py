@@ -25,8 +25,10 @@ from regulars.models.churn import (
     Linear,
     Season,
     component_logits,
+    logit,
     probability,
     season_shift,
+    silence,
 )
 from training.metrics import BINS
 from training.splits import before
@@ -36,7 +38,7 @@ Floats = NDArray[np.float64]
 LEAST_OF_EACH_CLASS = 30
 USUAL_WEIGHTS = (0.6, 0.2, 0.2)
 PULL_TO_USUAL = 0.05
-FOLDS_OF_DOUBT = 1.0  # how many folds without any drift are put beside those that were seen
+USUAL_SEASON_ERROR = 0.2  # in logits, before any moment was seen
 SPREAD_BEFORE = 0.1  # what is believed of the spread of a fit, in logits, before any fold was seen
 RIDGE = 1.0
 TREE_NAMES = (*(name for name in FEATURES if name not in SEASON), "probability_no_order")
@@ -144,17 +146,21 @@ def fit_linear_beside(
 
 @dataclass(frozen=True)
 class Learnt:
-    """``parts`` (None for a shop too small for them), how they are blended, and how far the blend is off, in logits."""
+    """``parts`` (None for a shop too small for them) and how they are blended.
+
+    In logits: ``spread`` of what customers of one answer really do, and by how much the probability model is ``off``.
+    """
 
     parts: Parts | None
     blend: Blend
     spread: float
+    off: float
 
 
 def learn(taken: Sequence[Snapshot], *, horizon: int, chosen: Mapping[str, Any], seed: int) -> Learnt:
     """Parts fitted on all snapshots, and their weights learnt on the newest ones by parts that had not seen them."""
     if not enough(taken):
-        return Learnt(None, Blend((0.0, 1.0, 0.0), 0.0), SPREAD_BEFORE)
+        return Learnt(None, Blend((0.0, 1.0, 0.0), 0.0), SPREAD_BEFORE, 0.0)
     folds = []
     for snapshot in taken:
         earlier = earlier_than(taken, snapshot.at, horizon)
@@ -162,7 +168,8 @@ def learn(taken: Sequence[Snapshot], *, horizon: int, chosen: Mapping[str, Any],
             parts = fit_parts(earlier, chosen=chosen, seed=seed)
             folds.append((logits_at(parts, snapshot, horizon), snapshot.churned))
     blend = blend_weights(folds)
-    return Learnt(fit_parts(taken, chosen=chosen, seed=seed), blend, spread_of(folds, blend))
+    off = lasting_error(taken, horizon=horizon)
+    return Learnt(fit_parts(taken, chosen=chosen, seed=seed), blend, spread_of(folds, blend), off)
 
 
 def logits_at(parts: Parts, snapshot: Snapshot, horizon: int) -> Floats:
@@ -181,10 +188,10 @@ def logits_at(parts: Parts, snapshot: Snapshot, horizon: int) -> Floats:
 
 
 def blend_weights(folds: Sequence[tuple[Floats, Floats]]) -> Blend:
-    """The blend of least log loss over ``folds`` of (logits (n, 3), labels (n,)), pulled towards ``USUAL_WEIGHTS``.
+    """The blend of least log loss over ``folds``, newest first, of (logits (n, 3), labels (n,)), pulled towards ``USUAL_WEIGHTS``.
 
     Weights are not negative. Each fold has an intercept of its own while the weights are learnt, since no prediction of the
-    season is exact; the answer's is their mean, drawn to 0 by one more fold. Without folds: the usual weights.
+    season is exact; the answer's is set by ``anchored``. Without folds: the usual weights.
 
     >>> blend_weights([]).weights
     (0.6, 0.2, 0.2)
@@ -204,8 +211,61 @@ def blend_weights(folds: Sequence[tuple[Floats, Floats]]) -> Blend:
     start = np.concatenate([usual, np.zeros(len(folds))])
     bounds = [(0.0, 3.0)] * 3 + [(-3.0, 3.0)] * len(folds)
     found = minimize(loss, start, method="L-BFGS-B", bounds=bounds).x
-    intercept = float(found[3:].sum() / (len(folds) + FOLDS_OF_DOUBT))
-    return Blend((float(found[0]), float(found[1]), float(found[2])), intercept)
+    return Blend((float(found[0]), float(found[1]), float(found[2])), 0.0)
+
+
+def anchored(
+    blend: Blend,
+    logits: Floats,
+    features: pd.DataFrame,
+    *,
+    buyers: BuyTillYouDie,
+    season: Season,
+    horizon: int,
+    off: float,
+) -> Blend:
+    """``blend`` with the intercept at which as many leave of the customers in ``features`` as their probability model says.
+
+    What learnt from customers says who; how many in all is left to the buy-till-you-die model at the season's pace, moved by
+    what that was ``off`` before: trees take a busy month for loyal customers.
+    """
+    said = logits @ np.asarray(blend.weights)
+    stretched = float(silence(features, buyers, horizon * season.pace).mean())
+    share = float(probability(float(logit(np.array([stretched]))[0]) + off))
+    return Blend(blend.weights, _level(np.full(len(said), share), said))
+
+
+def anchored_at(learnt: Learnt, logits: Floats, snapshot: Snapshot, *, horizon: int) -> Blend:
+    """The blend of ``learnt``, anchored to the customers of ``snapshot``, of whom its parts say ``logits``."""
+    return anchored(
+        learnt.blend,
+        logits,
+        snapshot.features,
+        buyers=snapshot.buyers,
+        season=snapshot.season,
+        horizon=horizon,
+        off=learnt.off,
+    )
+
+
+def lasting_error(taken: Sequence[Snapshot], *, horizon: int) -> float:
+    """What the buy-till-you-die model at the pace that was is off for good, in logits of the share that leaves.
+
+    The mean over snapshots, as far as it stands out against how they differ and how far a season is usually off.
+
+    >>> lasting_error([], horizon=28)
+    0.0
+    """
+    if not taken:
+        return 0.0
+    off = []
+    for snapshot in taken:
+        said = float(silence(snapshot.features, snapshot.buyers, horizon * snapshot.season.pace).mean()) * len(
+            snapshot.churned
+        )
+        off.append(_odds(float(snapshot.churned.sum()), len(snapshot.churned)) - _odds(said, len(snapshot.churned)))
+    mean = float(np.mean(off))
+    return mean * mean**2 / (mean**2 + USUAL_SEASON_ERROR**2 + float(np.var(off)))
 
 
 def spread_of(folds: Sequence[tuple[Floats, Floats]], blend: Blend) -> float:
