@@ -24,10 +24,10 @@ from regulars.errors import DataError, MissingData
 from regulars.models.buy_till_you_die import fit_buy_till_you_die
 from regulars.models.churn import RHYTHM
 from regulars.models.gamma_gamma import fit_gamma_gamma
-from regulars.models.value import YEAR, Steady, ValueModel, factor, levels_of
+from regulars.models.value import SPEND_TRUST, YEAR, Steady, ValueModel, factor, levels_of
 from training.churn_parts import TREE_NAMES
 from training.metrics import VALUE_METRICS, metric_interval
-from training.pace import pace_before
+from training.pace import YEAR_WEEKS, Pace, pace_before
 from training.results import COLUMNS, Trained
 from training.splits import before, snapshots
 
@@ -47,6 +47,7 @@ PARAMS: dict[str, Any] = {
 }
 LEAST_CUSTOMERS = 200
 SHORTEST_STRETCH = 14
+SEASON_DAYS = 90
 READ = tuple(name for name in TREE_NAMES if name in FEATURES)
 TOO_SMALL = (
     f"Fewer than {LEAST_CUSTOMERS} customers who ordered again are known from earlier moments: the values are those of the "
@@ -118,8 +119,8 @@ def train_value(
         order_trees=order_trees,
         spend_trees=spend_trees,
         levels=levels_of(steady, order_trees, spend_trees, now[list(FEATURES)].astype(float), horizon),
-        pace=pace.ahead(horizon),
-        pace_year=pace.ahead(YEAR),
+        pace=pace_of(pace, horizon),
+        pace_year=pace_of(pace, YEAR),
         feature_names=FEATURES,
         horizon_days=horizon,
         lookback_days=lookback,
@@ -132,6 +133,11 @@ def train_value(
     metrics = {str(row.metric): float(row.value) for row in ours.itertuples()} | {"customers": float(len(now))}
     notes = [] if order_trees is not None else [TOO_SMALL]
     return Trained(model, settings, metrics, table, notes=tuple(notes))
+
+
+def pace_of(pace: Pace, days: int) -> float:
+    """The pace predicted for ``days``: 1 for more than a season where no year is known, since what is special now fades."""
+    return 1.0 if days > SEASON_DAYS and len(pace.came) <= YEAR_WEEKS else pace.ahead(days)
 
 
 def steady_of(rows: pd.DataFrame) -> Steady:
@@ -207,7 +213,7 @@ def _judge(taken: Sequence[Stretch], *, chosen: Mapping[str, Any], seed: int) ->
     order_trees, spend_trees = fit_factors(earlier, chosen=chosen, seed=seed)
     levels = levels_of(test.steady, order_trees, spend_trees, test.features, test.days)
     often = factor(order_trees, test.features) / levels[0]
-    much = factor(spend_trees, test.features) / levels[1]
+    much = factor(spend_trees, test.features) ** SPEND_TRUST / levels[1]
     said = test.steady.order_days(test.features, test.days)
     spend = test.steady.spend(test.features)
     age = np.maximum(test.features["age_days"].to_numpy(float), test.days)

@@ -26,6 +26,7 @@ KIND, FORMAT = "value", 1
 YEAR = 365
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 LEAST_ORDERS = 1e-6
+SPEND_TRUST = 0.5  # of what trees say of spending, in logarithms: it varies more than it repeats
 FACTOR_LIMIT = 2.0  # a correction is at most e^2, 7 times, to either side
 
 Floats = NDArray[np.float64]
@@ -112,7 +113,7 @@ class ValueModel:
         """
         known = self._checked(features)
         often = factor(self.order_trees, known) / self.levels[0]
-        much = factor(self.spend_trees, known) / self.levels[1]
+        much = factor(self.spend_trees, known) ** SPEND_TRUST / self.levels[1]
         spend = self.steady.spend(known) * much
         ahead = self.steady.order_days(known, self.horizon_days * self.pace) * often
         year = self.steady.order_days(known, YEAR * self.pace_year) * often
@@ -209,7 +210,7 @@ def levels_of(
     orders = steady.order_days(known, days)
     often = factor(order_trees, known)
     money = orders * often * steady.spend(known)
-    much = factor(spend_trees, known)
+    much = factor(spend_trees, known) ** SPEND_TRUST
     return _mean(often, orders), _mean(much, money)
 
 
