@@ -37,8 +37,7 @@ def _orders(orders: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
             "money_max_order": grouped["money"].max(),
         }
     )
-    newest = orders.sort_values(["ordered", "order_id"]).groupby("customer_id")["money"].last()
-    table = table.assign(money_last_order=newest, money_per_order=table["money_total"] / table["count_orders"])
+    table = table.assign(money_per_order=table["money_total"] / table["count_orders"])
     for days in COUNTED:
         table[f"count_orders_{days}d"] = (age <= days).groupby(orders["customer_id"]).sum()
     for days in SPENT:
@@ -67,7 +66,17 @@ def _rhythm(orders: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
         }
     )
     waited = (now - grouped["day"].max()) / pd.Timedelta(days=1)
+    place = grouped.cumcount(ascending=False)
+    for count in (3, 6):
+        newest = days["gap"].where(place < count).groupby(days["customer_id"])
+        table[f"gap_mean_last_{count}"], table[f"gap_max_last_{count}"] = newest.mean(), newest.max()
+    recent = days["gap"].where(days["day"] >= now.floor("D") - pd.Timedelta(days=90))
+    table["gap_max_90d"] = recent.groupby(days["customer_id"]).max()
+    newest = orders.assign(day=orders["ordered"].dt.floor("D")).groupby(["customer_id", "day"])["money"].sum()
+    table["money_last_order"] = newest.groupby(level=0).last()
     return table.assign(
+        overdue_last_3_ratio=waited / table["gap_mean_last_3"],
+        overdue_max_6_ratio=waited / table["gap_max_last_6"].replace(0, np.nan),
         overdue_ratio=waited / table["gap_mean_days"],
         overdue_zscore=(waited - table["gap_mean_days"]) / table["gap_std_days"].replace(0, np.nan),
     )

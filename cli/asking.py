@@ -21,7 +21,7 @@ from cli.shop import (
 )
 from regulars.errors import DataError
 from training.recommending import load_recommender, recommend_customers, recommend_histories
-from training.scoring import decide_customers, load_churn, load_offers, score_customers
+from training.scoring import decide_customers, load_churn, load_offers, score_customers, value_for
 from training.tracking import Tracking
 
 OutOption = Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")]
@@ -44,7 +44,8 @@ def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: J
     tracking = Tracking(shop.settings)
     chosen = tracking.version_for("churn", as_of=at, number=version)
     with working(f"scoring as of {at.isoformat()}"):
-        scores = score_customers(shop.tables(), load_churn(tracking, chosen), as_of=at, settings=shop.settings)
+        model, worth = load_churn(tracking, chosen), value_for(tracking, as_of=at)
+        scores = score_customers(shop.tables(), model, as_of=at, settings=shop.settings, value=worth)
         shop.lake.keep_scores(scores, model="churn", version=chosen.number, as_of=at)
     write_frame(scores, out)
     say(

@@ -17,7 +17,7 @@ from regulars.intake import Report
 from serving.services import keys as shop_keys
 from serving.store import open_store
 from training.recommending import load_recommender, recommend_customers
-from training.scoring import decide_customers, load_churn, load_offers, score_customers
+from training.scoring import decide_customers, load_churn, load_offers, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
 LABEL = "demo"
@@ -85,8 +85,9 @@ def _scored(shop: Shop, version: Version, as_of: datetime) -> None:
     if shop.lake.scores(model="churn", version=version.number) is not None:
         return
     with working("scoring"):
-        model = load_churn(Tracking(shop.settings), version)
-        scores = score_customers(shop.tables(), model, as_of=as_of, settings=shop.settings)
+        tracking = Tracking(shop.settings)
+        model, worth = load_churn(tracking, version), value_for(tracking, as_of=as_of)
+        scores = score_customers(shop.tables(), model, as_of=as_of, settings=shop.settings, value=worth)
         shop.lake.keep_scores(scores, model="churn", version=version.number, as_of=as_of)
 
 

@@ -17,7 +17,7 @@ from cli.publishing import publish_champions
 from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, working
 from cli.training import train_model
 from regulars.errors import DataError, LakeError, MissingData, ModelMissing, RegularsError
-from training.scoring import load_churn, score_customers
+from training.scoring import load_churn, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
 STATE = "retrain.json"
@@ -157,7 +157,8 @@ def _score(shop: Shop, tracking: Tracking, at: datetime) -> str:
     champion = tracking.champion("churn")
     if champion is None:
         raise ModelMissing("no churn model has been trained")
-    scores = score_customers(shop.tables(), load_churn(tracking, champion), as_of=at, settings=shop.settings)
+    model, worth = load_churn(tracking, champion), value_for(tracking, as_of=at)
+    scores = score_customers(shop.tables(), model, as_of=at, settings=shop.settings, value=worth)
     shop.lake.keep_scores(scores, model="churn", version=champion.number, as_of=at)
     return f"{len(scores):,} customers"
 

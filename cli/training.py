@@ -31,6 +31,7 @@ from training.offers import train_offers
 from training.recommender import train_recommender
 from training.results import Trained
 from training.tracking import MODELS, Tracking, Version
+from training.value import train_value
 
 OUTCOMES = ("visited", "redeemed", "converted", "revenue", "retained")
 
@@ -73,7 +74,9 @@ def train(
     model: Annotated[str, typer.Argument(help=f"One of: {', '.join(MODELS)}.")],
     as_of: AsOf,
     horizon: Annotated[int | None, typer.Option(min=1, help="Days that the model looks ahead.")] = None,
-    lookback: Annotated[int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn).")] = None,
+    lookback: Annotated[
+        int | None, typer.Option(min=1, help="Days in which a customer has ordered (churn, value).")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Same data, settings and seed: same model.")] = 0,
     params: Annotated[Path | None, typer.Option(help="A JSON file of model settings.")] = None,
     name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
@@ -122,6 +125,7 @@ def train_model(
     """Train ``model`` on the shop's lake and register it; ``given`` holds only settings that were asked for."""
     accepted: dict[str, tuple[Callable[..., Trained], tuple[str, ...]]] = {
         "churn": (train_churn, ("horizon_days", "lookback_days", "seed", "params")),
+        "value": (train_value, ("horizon_days", "lookback_days", "seed", "params")),
         "recommender": (train_recommender, ("horizon_days", "seed", "params")),
         "offers": (train_offers, ("horizon_days", "seed", "outcome")),
     }

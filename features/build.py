@@ -5,7 +5,7 @@ from datetime import datetime
 import ibis
 import pandas as pd
 
-from features.customers import breadth, discounts, frequency, recency, rhythm, season
+from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
 from features.customers.orders import customer_orders, order_sums
 from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
@@ -16,6 +16,7 @@ FEATURES: tuple[str, ...] = (
     *recency.FEATURES,
     *frequency.FEATURES,
     *rhythm.FEATURES,
+    *recent_rhythm.FEATURES,
     *breadth.FEATURES,
     *discounts.FEATURES,
     *season.FEATURES,
@@ -58,7 +59,11 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
         **discounts.discounts(sums),
         **season.season(orders, sums, as_of=as_of, shop_ratio=ratio),
     )
-    for family in (rhythm.rhythm(orders), breadth.breadth(orders, sums, known.get("products"))):
+    for family in (
+        rhythm.rhythm(orders),
+        recent_rhythm.recent_rhythm(orders),
+        breadth.breadth(orders, sums, known.get("products")),
+    ):
         built = built.inner_join(family, "customer_id")
     return built.select("customer_id", *FEATURES)
 

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import ibis
 import pandas as pd
 
+from features.arithmetic import as_money, day_number, microseconds, money_units
 from regulars.as_of import Tables, known_tables, moment
 from regulars.errors import MissingData
 
@@ -68,3 +69,56 @@ def _check_known(orders: Tables, end: datetime, label_as_of: datetime | None) ->
             f"labels look ahead to {end.isoformat()}, but what happened is known only until {known_until.isoformat()}; "
             "give an earlier --as-of or a shorter --horizon"
         )
+
+
+def value_labels(
+    tables: Tables,
+    *,
+    as_of: datetime,
+    horizon_days: int,
+    lookback_days: int,
+    label_as_of: datetime | None = None,
+) -> ibis.Table:
+    """One row per customer with an order in [as_of - lookback, as_of): customer_id, order_days, orders, money (float64).
+
+    What came in [as_of, as_of + horizon), 0 where nothing did: UTC days with an order, orders, and money in the shop's
+    currency. Who is eligible and what followed are known as for ``churn_labels``.
+
+    Raises:
+        MissingData: where the horizon ends after what is known, so that the labels are not known either.
+
+    >>> from datetime import datetime, timezone
+    >>> from features.examples import order_lines
+    >>> tables = order_lines([("1", "ann", "tea", "2024-05-01", 1, 3.0), ("2", "ann", "tea", "2024-05-12", 2, 3.0),
+    ...                       ("3", "ann", "cup", "2024-05-12", 1, 4.0), ("4", "bob", "tea", "2024-05-02", 1, 3.0)])
+    >>> at = datetime(2024, 5, 10, tzinfo=timezone.utc)
+    >>> labels = value_labels(tables, as_of=at, horizon_days=3, lookback_days=365).execute().set_index("customer_id")
+    >>> labels.loc["ann"].tolist(), labels.loc["bob"].tolist()
+    ([1.0, 2.0, 10.0], [0.0, 0.0, 0.0])
+    """
+    labelled = churn_labels(
+        tables, as_of=as_of, horizon_days=horizon_days, lookback_days=lookback_days, label_as_of=label_as_of
+    )
+    eligible = labelled.select("customer_id")
+    start = moment(as_of)
+    after = known_tables({"orders": tables["orders"]}, as_of=label_as_of or END_OF_TIME)["orders"]
+    window = (after.ordered_at >= ibis.literal(start, "timestamp")) & (
+        after.ordered_at < ibis.literal(start + timedelta(days=horizon_days), "timestamp")
+    )
+    lines = after.filter(after.customer_id.notnull() & window).select(
+        "customer_id",
+        "order_id",
+        day=day_number(microseconds(after.ordered_at)),
+        units=money_units(after.quantity * after.unit_price),
+    )
+    came = lines.group_by(came_id="customer_id").agg(
+        order_days=lines.day.nunique(), orders=lines.order_id.nunique(), units=lines.units.sum()
+    )
+    joined = eligible.left_join(came, eligible.customer_id == came.came_id)
+    labels = joined.select(
+        "customer_id",
+        order_days=ibis.coalesce(joined.order_days, 0).cast("float64"),
+        orders=ibis.coalesce(joined.orders, 0).cast("float64"),
+        money=as_money(ibis.coalesce(joined.units, 0)),
+    )
+    return labels.order_by("customer_id")

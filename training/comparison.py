@@ -111,13 +111,15 @@ def compare_churn(
     if not fitting:
         raise DataError(f"no version can be judged on {start:%Y-%m-%d}..{end:%Y-%m-%d}: {_said(refused)}")
     lookback = next(iter(fitting.values())).lookback_days
-    features = read_customer_features(tables, as_of=start).set_index("customer_id").sort_index()
+    everybody = read_customer_features(tables, as_of=start).set_index("customer_id").sort_index()
     labels = churn_labels(tables, as_of=start, horizon_days=horizon, lookback_days=lookback).execute()
     churned = labels.set_index("customer_id")["churned"].astype(float)
-    features = features.loc[churned.index]
+    features = everybody.loc[churned.index]
     if features.empty:
         raise MissingData(f"nobody had ordered in the {lookback} days before {start:%Y-%m-%d}; give another --holdout")
-    chances = churn_baselines(tables, features, as_of=start, horizon_days=horizon, lookback_days=lookback, seed=seed)
+    chances = churn_baselines(
+        tables, features, everybody=everybody, as_of=start, horizon_days=horizon, lookback_days=lookback, seed=seed
+    )
     chances |= {label: model.predict(features)["churn_probability"].to_numpy() for label, model in fitting.items()}
     truth = churned.to_numpy()
     groups = {"all": np.arange(len(truth))} | _segments(tables, features, by, start)

@@ -88,6 +88,35 @@ CHURN_METRICS: dict[str, Metric] = {
 }
 
 
+def mean_absolute_error(truth: Floats, guess: Floats) -> float:
+    """The mean distance between what was said and what came, in its unit.
+
+    >>> mean_absolute_error(np.array([0.0, 3.0]), np.array([1.0, 1.0]))
+    1.5
+    """
+    return float(np.mean(np.abs(truth - guess)))
+
+
+def rank_correlation(truth: Floats, guess: Floats) -> float:
+    """Spearman's rank correlation, equal values sharing their mean rank; nan where either is all one value.
+
+    >>> rank_correlation(np.array([1.0, 2.0, 30.0]), np.array([0.1, 0.2, 0.3]))
+    1.0
+    """
+    ranks = [_mean_ranks(values) for values in (truth, guess)]
+    centred = [values - values.mean() for values in ranks]
+    scale = float(np.sqrt((centred[0] ** 2).sum() * (centred[1] ** 2).sum()))
+    return float(centred[0] @ centred[1] / scale) if scale > 0 else float("nan")
+
+
+def _mean_ranks(values: Floats) -> Floats:
+    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(count) - (count - 1) / 2)[place], dtype=float)
+
+
+VALUE_METRICS: dict[str, Metric] = {"mae": mean_absolute_error, "rank_correlation": rank_correlation}
+
+
 def bootstrap_interval(values: Floats, *, seed: int, draws: int = 1000, level: float = 0.95) -> tuple[float, float]:
     """The percentile interval ``(low, high)`` of the mean of ``values``, one per customer; nan for none.
 

@@ -13,8 +13,10 @@ import pandas as pd
 from features.assignments import customers_at
 from features.build import read_customer_features
 from regulars.as_of import Tables, known_tables
+from regulars.errors import ModelMissing
 from regulars.models.churn import ChurnModel
 from regulars.models.offers import OfferModel
+from regulars.models.value import ValueModel
 from regulars.settings import Settings
 from training.tracking import Tracking, Version
 
@@ -27,17 +29,34 @@ def load_churn(tracking: Tracking, version: Version) -> ChurnModel:
         return ChurnModel.load(tracking.fetch(version, Path(scratch)))
 
 
+def load_value(tracking: Tracking, version: Version) -> ValueModel:
+    """The value model of a registered version."""
+    with tempfile.TemporaryDirectory() as scratch:
+        return ValueModel.load(tracking.fetch(version, Path(scratch)))
+
+
+def value_for(tracking: Tracking, *, as_of: datetime) -> ValueModel | None:
+    """The value model that answers at ``as_of``; None where none was trained on what was known by then."""
+    try:
+        return load_value(tracking, tracking.version_for("value", as_of=as_of))
+    except ModelMissing:
+        return None
+
+
 def load_offers(tracking: Tracking, version: Version) -> OfferModel:
     """The offer model of a registered version."""
     with tempfile.TemporaryDirectory() as scratch:
         return OfferModel.load(tracking.fetch(version, Path(scratch)))
 
 
-def score_customers(tables: Tables, model: ChurnModel, *, as_of: datetime, settings: Settings) -> pd.DataFrame:
+def score_customers(
+    tables: Tables, model: ChurnModel, *, as_of: datetime, settings: Settings, value: ValueModel | None = None
+) -> pd.DataFrame:
     """One row per customer with an order in [as_of - lookback, as_of), sorted by customer_id.
 
-    Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), and the
-    features that a profile shows.
+    Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), method
+    (blend, or buy_till_you_die where the shop is too small for it), with a value model what it predicts, next_order_at
+    (UTC) with its bounds and value_at_risk (churn_probability x predicted_value), and the features that a profile shows.
     """
     features = read_customer_features(tables, as_of=as_of)
     eligible = features[features["days_since_last_order"] <= model.lookback_days]
@@ -46,10 +65,26 @@ def score_customers(tables: Tables, model: ChurnModel, *, as_of: datetime, setti
     reasons = [json.dumps([asdict(reason) for reason in found]) for found in model.reasons(eligible)]
     levels = [settings.risk_medium, settings.risk_high]
     risk = np.array(["low", "medium", "high"])[np.digitize(predicted["churn_probability"], levels)]
-    scored = predicted.assign(risk=risk, reasons=reasons).reset_index()
-    return scored.merge(eligible[list(SHOWN)].reset_index(), on="customer_id")
+    scored = predicted.assign(risk=risk, reasons=reasons, method=model.method)
+    if value is not None:
+        scored = scored.join(_worth(value.predict(eligible), as_of=as_of))
+        scored["value_at_risk"] = scored["churn_probability"] * scored["predicted_value"]
+    return scored.reset_index().merge(eligible[list(SHOWN)].reset_index(), on="customer_id")
 
 
+def _worth(predicted: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:
+    """``predicted`` with the moments that its days from now come to; beyond ten years it is ten years."""
+    now = pd.Timestamp(as_of).tz_convert("UTC").tz_localize(None)
+    columns = {}
+    for name, bound in (("next_order_days", "next_order_at"), ("next_order_days_low", "next_order_low"),
+                        ("next_order_days_high", "next_order_high")):  # fmt: skip
+        days = predicted[name].clip(upper=FURTHEST_DAYS)
+        columns[bound] = now + pd.to_timedelta((days * 86_400).round(), unit="s")
+    kept = predicted.drop(columns=[name for name in predicted if name.startswith("next_order_days")])
+    return kept.assign(**columns)
+
+
+FURTHEST_DAYS = 3_650.0
 SHOWN = (
     "count_orders",
     "money_total",

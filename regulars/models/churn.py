@@ -3,6 +3,8 @@
 An ensemble of gradient-boosted trees, a buy-till-you-die model and a logistic regression on recency, frequency and money
 each give a logit; a weighted sum of them, moved by an intercept, is the answer (logistic blending with Platt's
 calibration: Platt, Advances in Large Margin Classifiers, 1999). The weights were learnt on moments that none of the three had seen.
+All three follow the season: the buy-till-you-die model looks ahead as many days as the shop's predicted pace makes of the
+horizon, and the two others are moved by what that does to it on the whole.
 """
 
 import json
@@ -19,9 +21,9 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError, DataError
 from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.buy_till_you_die import BuyTillYouDie
-from regulars.models.reasons import Reason, leading, reasons_for
+from regulars.models.reasons import Reason, leading, merged, reasons_for
 
-KIND, FORMAT = "churn", 1
+KIND, FORMAT = "churn", 2
 COMPONENTS = ("trees", "buy_till_you_die", "linear")
 RHYTHM = ("count_order_days", "days_first_to_last", "age_days")
 LINEAR = ("days_since_last_order", "count_orders", "money_total", "gap_mean_days", "age_days")
@@ -61,30 +63,58 @@ class Blend:
     intercept: float
 
 
+@dataclass(frozen=True)
+class Season:
+    """The ``pace`` of a shop in a horizon (1: as ever), and what it adds to the logit of its customers on the whole."""
+
+    pace: float = 1.0
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Standard deviations in logits: ``fit`` of what customers of one answer really do, ``season`` of a predicted season."""
+
+    fit: float
+    season: float
+
+
 class ChurnModel:
     """Calibrated churn probabilities with intervals and reasons.
 
-    ``boosters`` may be empty and ``linear`` None: a shop too small for them is answered by buy-till-you-die alone.
+    ``boosters`` may be empty and ``linear`` None: a shop too small for them is answered by buy-till-you-die alone, and
+    ``drawn_buyers`` are then its fits to customers drawn with replacement. ``tree_level`` is the logit that the trees begin
+    with, ``usual_silence`` the mean logit of the buy-till-you-die model when the model was made.
     """
 
     def __init__(
         self,
         *,
         boosters: Sequence[lightgbm.Booster],
+        tree_level: float,
         tree_names: Sequence[str],
         buyers: BuyTillYouDie,
+        drawn_buyers: Sequence[BuyTillYouDie],
         linear: Linear | None,
         blend: Blend,
+        season: Season,
+        spread: Spread,
+        usual_silence: float,
         feature_names: Sequence[str],
         horizon_days: int,
         lookback_days: int,
         as_of: str,
     ) -> None:
         self.boosters = tuple(boosters)
+        self.tree_level = tree_level
         self.tree_names = tuple(tree_names)
         self.buyers = buyers
+        self.drawn_buyers = tuple(drawn_buyers)
         self.linear = linear
         self.blend = blend
+        self.season = season
+        self.spread = spread
+        self.usual_silence = usual_silence
         self.feature_names = tuple(feature_names)
         self.horizon_days = horizon_days
         self.lookback_days = lookback_days
@@ -93,7 +123,9 @@ class ChurnModel:
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Indexed as ``features`` (one row per customer): churn_probability, churn_low, churn_high (0-1).
 
-        The interval shows how far the ensemble's members and the three models disagree, 1.96 deviations to both sides.
+        The interval is for the share that leaves of customers of whom the same is known: 95 % of it, by how far the
+        ensemble's members and the three models disagree, how far earlier answers were off, and how far the season was
+        predicted wrong. Whether one customer leaves is less certain than that: that is what the probability says.
 
         Raises:
             DataError: where a feature is missing; the message names it.
@@ -102,15 +134,20 @@ class ChurnModel:
         members, others = self._logits(known)
         trees, *rest = self.blend.weights
         base = self.blend.intercept + others @ np.asarray(rest)
-        each = base[:, None] + trees * members
-        middle = each.mean(axis=1)
-        apart = np.sqrt(each.var(axis=1) + self._disagreement(members.mean(axis=1), others))
+        middle = base + trees * members.mean(axis=1)
+        apart = trees**2 * members.var(axis=1) + self._disagreement(members.mean(axis=1), others)
+        apart = np.sqrt(apart + self._drawn(known) + self.spread.fit**2 + self.spread.season**2)
         columns = {
             "churn_probability": probability(middle),
             "churn_low": probability(middle - INTERVAL * apart),
             "churn_high": probability(middle + INTERVAL * apart),
         }
         return pd.DataFrame(columns, index=features.index)
+
+    @property
+    def method(self) -> str:
+        """What answers: ``blend``, or ``buy_till_you_die`` where the shop is too small for it."""
+        return "blend" if self.boosters else "buy_till_you_die"
 
     def reasons(self, features: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
         """For each row up to ``most`` reasons, the largest change of its probability first; never two of one code."""
@@ -121,7 +158,7 @@ class ChurnModel:
         rows = given.astype(float).to_dict("records")
         found = []
         for place, row in enumerate(rows):
-            groups = leading(names, contributions[place])
+            groups = merged(row, leading(names, contributions[place]))
             at = float(middle[place])
             effects = {
                 code: (feature, float(probability(at) - probability(at - moved)))
@@ -135,7 +172,12 @@ class ChurnModel:
         for number, booster in enumerate(self.boosters):
             (folder / f"trees-{number}.txt").write_text(booster.model_to_string())
         body = {
+            "tree_level": self.tree_level,
             "buyers": self.buyers.to_json(),
+            "drawn_buyers": [buyers.to_json() for buyers in self.drawn_buyers],
+            "season": asdict(self.season),
+            "spread": asdict(self.spread),
+            "usual_silence": self.usual_silence,
             "linear": asdict(self.linear) if self.linear else None,
             "blend": asdict(self.blend),
             "tree_names": self.tree_names,
@@ -165,8 +207,13 @@ class ChurnModel:
             buyers = BuyTillYouDie.from_json(body["buyers"])
             return cls(
                 boosters=boosters,
+                tree_level=float(body["tree_level"]),
                 tree_names=body["tree_names"],
                 buyers=buyers,
+                drawn_buyers=[BuyTillYouDie.from_json(saved) for saved in body["drawn_buyers"]],
+                season=Season(**body["season"]),
+                spread=Spread(**body["spread"]),
+                usual_silence=float(body["usual_silence"]),
                 linear=linear,
                 blend=blend,
                 feature_names=body["feature_names"],
@@ -187,12 +234,24 @@ class ChurnModel:
 
     def _logits(self, known: pd.DataFrame) -> tuple[Floats, Floats]:
         """Logits of the ensemble's members (n_customers, n_members or 1) and of the two others (n_customers, 2)."""
-        given = with_silence(known, self.buyers, self.horizon_days)
-        buyers = logit(given["probability_no_order"].to_numpy())
-        linear = self.linear.logit(known) if self.linear else np.zeros(len(known))
-        if not self.boosters:
-            return np.zeros((len(known), 1)), np.column_stack([buyers, linear])
-        return tree_logits(self.boosters, given[list(self.tree_names)]), np.column_stack([buyers, linear])
+        return component_logits(
+            with_silence(known, self.buyers, self.horizon_days),
+            boosters=self.boosters,
+            tree_level=self.tree_level,
+            tree_names=self.tree_names,
+            buyers=self.buyers,
+            linear=self.linear,
+            season=self.season,
+            horizon_days=self.horizon_days,
+        )
+
+    def _drawn(self, known: pd.DataFrame) -> Floats:
+        """The variance (n_customers,) over the fits to drawn customers; 0 without them."""
+        if not self.drawn_buyers:
+            return np.zeros(len(known))
+        days = self.horizon_days * self.season.pace
+        drawn = [logit(silence(known, buyers, days)) for buyers in self.drawn_buyers]
+        return np.asarray(self.blend.weights[1] ** 2 * np.var(drawn, axis=0), dtype=float)
 
     def _middle(self, known: pd.DataFrame) -> Floats:
         members, others = self._logits(known)
@@ -222,8 +281,8 @@ class ChurnModel:
             parts = booster.predict(given[list(self.tree_names)].to_numpy(), pred_contrib=True)
             for column, name in enumerate(self.tree_names):
                 moved[:, place[name]] += trees * np.asarray(parts)[:, column] / len(self.boosters)
-        silence = logit(given["probability_no_order"].to_numpy())
-        moved[:, place["probability_no_order"]] += buyers * (silence - np.mean(silence))
+        ahead = logit(silence(given, self.buyers, self.horizon_days * self.season.pace))
+        moved[:, place["probability_no_order"]] += buyers * (ahead - self.usual_silence)
         if self.linear:
             for column, name in enumerate(self.linear.names):
                 moved[:, place[name]] += line * self.linear.design(given)[:, column] * self.linear.weights[column]
@@ -248,11 +307,52 @@ def probability(of_logit: Floats | float) -> Floats:
     return np.asarray(1 / (1 + np.exp(-np.asarray(of_logit, dtype=float))), dtype=float)
 
 
+def silence(known: pd.DataFrame, buyers: BuyTillYouDie, days: float) -> Floats:
+    """What the buy-till-you-die model alone says of no order within ``days``: 0-1, shape (n_customers,)."""
+    count, span, age = (known[name].to_numpy(float) for name in RHYTHM)
+    return buyers.probability_no_order(count - 1, span, age, days=float(days))
+
+
 def with_silence(known: pd.DataFrame, buyers: BuyTillYouDie, horizon_days: int) -> pd.DataFrame:
-    """``known`` with ``probability_no_order``: what the buy-till-you-die model alone says (0-1)."""
-    days, span, age = (known[name].to_numpy(float) for name in RHYTHM)
-    silent = buyers.probability_no_order(days - 1, span, age, days=float(horizon_days))
-    return known.assign(probability_no_order=silent)
+    """``known`` with ``probability_no_order``: ``silence`` within the horizon at a steady pace."""
+    return known.assign(probability_no_order=silence(known, buyers, horizon_days))
+
+
+def season_shift(known: pd.DataFrame, buyers: BuyTillYouDie, horizon_days: int, pace: float) -> float:
+    """What ``pace`` adds to the logit of the share that leaves, by the buy-till-you-die model; 0 for nobody."""
+    if not len(known):
+        return 0.0
+    steady = silence(known, buyers, horizon_days).mean()
+    stretched = silence(known, buyers, horizon_days * pace).mean()
+    return float((logit(stretched) - logit(steady)).item())
+
+
+def usual_silence(known: pd.DataFrame, buyers: BuyTillYouDie, season: Season, horizon_days: int) -> float:
+    """The mean logit of the buy-till-you-die model over ``known``, at the season's pace."""
+    return float(logit(silence(known, buyers, horizon_days * season.pace)).mean())
+
+
+def component_logits(
+    given: pd.DataFrame,
+    *,
+    boosters: Sequence[lightgbm.Booster],
+    tree_level: float,
+    tree_names: Sequence[str],
+    buyers: BuyTillYouDie,
+    linear: Linear | None,
+    season: Season,
+    horizon_days: int,
+) -> tuple[Floats, Floats]:
+    """Logits of the trees' members (n_customers, n_members or 1) and of the two others (n_customers, 2).
+
+    ``given``: features with ``probability_no_order``. A part that is not there gives 0.
+    """
+    ahead = logit(silence(given, buyers, horizon_days * season.pace))
+    line = linear.logit(given) + season.shift if linear else np.zeros(len(given))
+    if not boosters:
+        return np.zeros((len(given), 1)), np.column_stack([ahead, line])
+    members = tree_logits(boosters, given[list(tree_names)]) + tree_level + season.shift
+    return members, np.column_stack([ahead, line])
 
 
 def _tuples(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -33,19 +33,24 @@ CODES: dict[str, tuple[str, ...]] = {
         "gap_max_days",
         "overdue_ratio",
         "overdue_zscore",
+        "gap_mean_last_3",
+        "gap_mean_last_6",
+        "gap_max_last_3",
+        "gap_max_last_6",
+        "gap_max_90d",
+        "overdue_last_3_ratio",
+        "overdue_max_6_ratio",
         "probability_no_order",
     ),
-    "frequency": ("count_orders", *(f"count_orders_{days}d" for days in (7, 14, 30, 60, 90, 180, 365))),
-    "spending": (
-        "money_total",
+    "frequency": (
+        "count_orders",
+        *(f"count_orders_{days}d" for days in (7, 14, 30, 60, 90, 180, 365)),
         "money_30d",
         "money_90d",
-        "money_365d",
-        "money_per_order",
-        "money_last_order",
-        "money_max_order",
+        "count_products_90d",
     ),
-    "breadth": ("count_products", "count_products_90d", "count_categories", "products_per_order"),
+    "spending": ("money_total", "money_365d", "money_per_order", "money_last_order", "money_max_order"),
+    "breadth": ("count_products", "count_categories", "products_per_order"),
     "repeat_purchases": ("repeat_product_share",),
     "discounts": ("discount_share_lines", "discount_share_money", "coupon_share_orders", "count_coupons_90d"),
     "tenure": ("days_since_first_order", "age_days"),
@@ -59,14 +64,39 @@ CODES: dict[str, tuple[str, ...]] = {
 }
 
 
+SAID_BY_ONE_ORDER = ("frequency", "tenure", "repeat_purchases")  # of who ordered on one day, the day says all of these
+SMALLEST_EFFECT = 0.005  # half a percentage point: below it a reason is none, unless it is the only one
+
+
 def code_of(feature: str) -> str:
     """The group a feature belongs to, ``other`` for one that belongs to none."""
     return next((code for code, features in CODES.items() if feature in features), "other")
 
 
+def merged(row: Row, groups: Mapping[str, tuple[str, float]]) -> dict[str, tuple[str, float]]:
+    """``groups`` with those taken together that would say the same of this customer.
+
+    >>> merged({"count_order_days": 1.0}, {"rhythm": ("age_days", 0.5), "tenure": ("age_days", 0.25)})
+    {'rhythm': ('age_days', 0.75)}
+    """
+    if (_number(row, "count_order_days") or 0.0) > 1:
+        return dict(groups)
+    same = [code for code in ("rhythm", *SAID_BY_ONE_ORDER) if code in groups]
+    if not same:
+        return dict(groups)
+    lead = max(same, key=lambda code: abs(groups[code][1]))
+    kept = {code: group for code, group in groups.items() if code not in same}
+    return kept | {"rhythm": (groups[lead][0], sum(groups[code][1] for code in same))}
+
+
 def reasons_for(row: Row, effects: Mapping[str, tuple[str, float]], *, most: int) -> list[Reason]:
-    """The ``most`` reasons of largest effect; ``effects``: code -> (its leading feature, change of probability)."""
+    """Up to ``most`` reasons of largest effect, none that hardly changes anything.
+
+    ``effects``: code -> (its leading feature, change of probability).
+    """
     ranked = sorted(effects.items(), key=lambda item: (-abs(item[1][1]), item[0]))
+    telling = [item for item in ranked if abs(item[1][1]) >= SMALLEST_EFFECT]
+    ranked = telling or ranked[:1]
     return [
         Reason(code, feature, _number(row, feature), round(effect, 6), _TEXTS.get(code, _other)(row, feature))
         for code, (feature, effect) in ranked[:most]
@@ -88,13 +118,13 @@ def _frequency(row: Row, feature: str) -> str:
 
 
 def _spending(row: Row, feature: str) -> str:
-    recent, order = _number(row, "money_90d") or 0.0, _number(row, "money_per_order") or 0.0
-    return f"Spent {recent:.2f} in the last 90 days, {order:.2f} per order"
+    total, order = _number(row, "money_total") or 0.0, _number(row, "money_per_order") or 0.0
+    return f"Spent {order:.2f} per order, {total:.2f} in all"
 
 
 def _breadth(row: Row, feature: str) -> str:
-    recent, total = _number(row, "count_products_90d") or 0.0, _number(row, "count_products") or 0.0
-    return f"Bought {_many(recent, 'product')} in the last 90 days, {total:.0f} in all"
+    each, total = _number(row, "products_per_order") or 0.0, _number(row, "count_products") or 0.0
+    return f"Bought {_many(total, 'different product')}, {each:.1f} per order"
 
 
 def _repeat(row: Row, feature: str) -> str:

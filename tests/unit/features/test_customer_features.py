@@ -86,6 +86,24 @@ def test_one_customer_by_hand(duck: ibis.BaseBackend) -> None:
     assert found["overdue_ratio"] == pytest.approx(1 / 15)
 
 
+def test_the_newest_gaps_by_hand(duck: ibis.BaseBackend) -> None:
+    """Gaps, newest first: 4, 10, 6, 40 days; the last order day is 2 days ago."""
+    days = ("2024-03-31", "2024-05-10", "2024-05-16", "2024-05-26", "2024-05-30")
+    rows = [order("ann", day) for day in days] + [order("bob", "2024-05-30")]
+    found = features_of(duck, orders=rows)
+    expected = {
+        "gap_mean_last_3": 20 / 3,
+        "gap_mean_last_6": 15.0,
+        "gap_max_last_3": 10.0,
+        "gap_max_last_6": 40.0,
+        "gap_max_90d": 40.0,
+        "overdue_last_3_ratio": 2 / (20 / 3),
+        "overdue_max_6_ratio": 2 / 40,
+    }
+    assert {name: found.loc["ann", name] for name in expected} == pytest.approx(expected)
+    assert found.loc["bob", list(expected)].isna().all()
+
+
 def test_the_same_weeks_last_year(duck: ibis.BaseBackend) -> None:
     rows = [order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-10", "2023-07-10", "2024-05-01")]
     found = features_of(duck, orders=[*rows, order("bob", "2024-05-02")])
