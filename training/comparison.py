@@ -20,9 +20,10 @@ from regulars.errors import DataError, MissingData
 from regulars.models.churn import ChurnModel
 from regulars.models.recommender import Context, Recommender
 from training.churn import churn_baselines
+from training.lessons import Snapshot
 from training.metrics import CHURN_METRICS, bootstrap_interval, metric_interval, ndcg_at, recall_at, resamples
 from training.ranking_baselines import BASELINES, tuned_half_life
-from training.recommender import Snapshot, snapshot_at
+from training.recommender import snapshot_at
 
 Floats = NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from regulars.models.history import Known
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.repeat import Repeat
 from training.metrics import ndcg_at
-from training.retrieving import Visits, quietly
+from training.retrieving import quietly
+from training.visits import Visits
 
 HALF_LIVES_DAYS = (14.0, 30.0, 60.0, 120.0, 365.0)
 Lists = list[list[int]]

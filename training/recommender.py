@@ -6,7 +6,6 @@ without purchases of known customers learns the next products of a session inste
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,15 +15,15 @@ import pandas as pd
 
 from regulars.as_of import Tables
 from regulars.errors import DataError
-from regulars.ids import Rows
-from regulars.models.history import NEWEST, History, Known, known_rows
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.history import NEWEST, History, known_rows
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
+from training.lessons import LEAST_EXAMPLES, Example, Lessons, Snapshot, fit_ranker, lessons_of
 from training.metrics import bootstrap_interval, ndcg_at, recall_at
 from training.ranking_baselines import BASELINES, tuned_half_life
 from training.results import COLUMNS, Trained
-from training.retrieving import Visits, fit_retrieval, read_shop, read_visits
+from training.retrieving import fit_retrieval, read_shop
+from training.visits import Visits, read_visits
 
 log = logging.getLogger(__name__)
 
@@ -35,42 +34,17 @@ PARAMS: dict[str, Any] = {
     "min_data_in_leaf": 100,
     "feature_fraction": 0.7,
     "lambda_l2": 5.0,
-    "snapshots": 3,
+    "snapshots": 8,
     "visitors": 4_000,
+    "examples": 8_000,
     "negatives": 150,
 }
 K = 20
-LEAST_EXAMPLES = 50
-CUTS_PER_SESSION = 2
+CUTS_PER_SESSION = 5
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    """One history at a moment, and the products (rows of the snapshot's catalogue, sorted) that came after it.
-
-    ``wanted`` are their ids, also of products that did not exist at the moment, which no method can know.
-    """
-
-    known: Known
-    moment: int
-    targets: Rows
-    wanted: tuple[str, ...]
-    history: History
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was known at ``at`` and what came until ``until``."""
-
-    at: datetime
-    until: datetime
-    retrieval: Retrieval
-    visits: Visits
-    examples: tuple[Example, ...]
 
 
 def train_recommender(
@@ -97,16 +71,24 @@ def train_recommender(
         if sold
         else _session_moments(rows, as_of, int(chosen["snapshots"]))
     )
-    taken = []
+    newest, earlier, lessons = None, None, []
     for at, until in moments:
-        taken.append(_snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed))
-        log.info("recommender: %s visitors came back after %s", len(taken[-1].examples), f"{at:%Y-%m-%d}")
-    judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold else "looked at")
-    ranker = _fit_ranker(taken, chosen=chosen, seed=seed)
+        taken = _snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed)
+        log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
+        newest, earlier = newest or taken, taken if newest and not earlier else earlier
+        lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
+        if sum(len(part.sizes) for part in lessons) > chosen["examples"]:
+            break
+    judged = _judge(newest, earlier, lessons[1:], chosen=chosen, seed=seed, what="bought" if sold else "looked at")
+    log.info("recommender: judged")
+    ranker = fit_ranker(lessons, chosen=chosen, seed=seed)
+    explorer = fit_ranker([part.of_new_products for part in lessons], chosen=chosen, seed=seed) if sold else None
     retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
     settings = {"horizon_days": horizon_days, "seed": seed}
     settings |= {"params": dict(params)} if params else {}
-    model = Recommender(retrieval, ranker, about={"as_of": as_of.isoformat(), "horizon_days": horizon_days})
+    model = Recommender(
+        retrieval, ranker, explorer=explorer, about={"as_of": as_of.isoformat(), "horizon_days": horizon_days}
+    )
     ours = judged[judged["model"] == "regulars"]
     metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
     metrics |= {"products": float(len(products))}
@@ -203,7 +185,7 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
         old = slice(visits.starts[past], visits.starts[past + 1]) if past >= 0 else slice(0, 0)
         baskets, at, rows = now.baskets[part], now.at[part], now.rows[part]
         for cut in np.unique(rng.integers(1, max(len(rows), 2), size=CUTS_PER_SESSION)):
-            after = np.flatnonzero(baskets[cut:] == baskets[cut - 1]) + cut
+            after = np.flatnonzero((baskets[cut:] == baskets[cut - 1]) & (rows[cut:] != rows[cut - 1])) + cut
             targets = np.unique(rows[after])
             wants = tuple(dict.fromkeys(now.product_ids[part.start + place] for place in after))
             if not wants:
@@ -218,11 +200,8 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
             )
             seen = _history(now, slice(part.start, part.start + int(cut)), retrieval)
             if len(known.products):
-                examples.append(
-                    Example(
-                        known, moment, targets[targets >= 0], wants, _joined(_history(visits, old, retrieval), seen)
-                    )
-                )
+                history = _joined(_history(visits, old, retrieval), seen)
+                examples.append(Example(known, moment, targets[targets >= 0], wants, history, int(rows[after[0]])))
     return examples
 
 
@@ -248,59 +227,29 @@ def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
     return [visitors[place] for place in np.sort(drawn)]
 
 
-def _fit_ranker(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int) -> lightgbm.Booster | None:
-    """LambdaMART over the candidates of every example; None where too few visitors came back."""
-    if sum(len(snapshot.examples) for snapshot in taken) < LEAST_EXAMPLES:
-        return None
-    rng = np.random.default_rng(seed)
-    matrices, labels, sizes = [], [], []
-    for snapshot in taken:
-        for example in snapshot.examples:
-            rows = snapshot.retrieval.candidates(example.known)
-            hit = np.isin(rows, example.targets)
-            if not hit.any():
-                continue
-            others = np.flatnonzero(~hit)
-            if len(others) > chosen["negatives"]:
-                others = rng.choice(others, size=int(chosen["negatives"]), replace=False)
-            kept = np.sort(np.concatenate([np.flatnonzero(hit), others]))
-            matrices.append(pair_features(snapshot.retrieval, example.known, rows[kept], moment=example.moment))
-            labels.append(hit[kept])
-            sizes.append(len(kept))
-    settings = {name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")}
-    settings |= {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": 30,
-        "min_data_in_leaf": int(chosen["min_data_in_leaf"]),
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
-    }
-    if not matrices:
-        return None
-    data = lightgbm.Dataset(
-        np.vstack(matrices), np.concatenate(labels).astype(float), group=sizes, feature_name=list(NAMES)
-    )
-    return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
-
-
-def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, what: str) -> pd.DataFrame:
+def _judge(
+    test: Snapshot | None,
+    earlier: Snapshot | None,
+    lessons: Sequence[Lessons],
+    *,
+    chosen: Mapping[str, Any],
+    seed: int,
+    what: str,
+) -> pd.DataFrame:
     """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
-    if not taken or not taken[0].examples:
+    if test is None or not test.examples:
         return pd.DataFrame(columns=list(COLUMNS))
-    test, earlier = taken[0], taken[1:]
     targets = [set(example.wanted) for example in test.examples]
     split = (
         f"{len(targets):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
         f"{len(test.retrieval.ids):,} candidates; learnt before"
     )
-    half_life = tuned_half_life(earlier[0] if earlier else None)
+    half_life = tuned_half_life(earlier)
     log.info("recommender: personal top has a half-life of %g days", half_life)
     lists: dict[str, list[list[int]]] = {
         name: baseline(test, half_life=half_life, n=K, seed=seed) for name, baseline in BASELINES.items()
     }
-    lists["regulars"] = _ours(test, _fit_ranker(earlier, chosen=chosen, seed=seed))
+    lists["regulars"] = _ours(test, fit_ranker(lessons, chosen=chosen, seed=seed))
     rows = []
     for name, found in lists.items():
         listed = [test.retrieval.ids.ids(one) for one in found]

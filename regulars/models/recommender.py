@@ -21,7 +21,8 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
-from regulars.models.retrievers.neighbours import scores_at, strongest
+from regulars.models.retrievers.neighbours import strongest
+from regulars.models.retrievers.reached import scores_at
 
 KIND, FORMAT = "recommender", 1
 SHELVES = ("product", "cart")
@@ -68,12 +69,30 @@ class Answer:
     fallback: str | None
 
 
+@dataclass
+class _Asked:
+    """A question on its way: candidates, and their features until they have scores."""
+
+    known: Known
+    rows: Rows
+    features: NDArray[np.float32] | None
+    scores: Floats
+
+
 class Recommender:
     """Maps histories to products; nothing in it is about any one customer."""
 
-    def __init__(self, retrieval: Retrieval, ranker: lightgbm.Booster | None, *, about: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        retrieval: Retrieval,
+        ranker: lightgbm.Booster | None,
+        *,
+        about: Mapping[str, object],
+        explorer: lightgbm.Booster | None = None,
+    ) -> None:
         self.retrieval = retrieval
         self.ranker = ranker
+        self.explorer = explorer  # learnt from products new to the customer only
         self.about = dict(about)
 
     def recommend(self, history: History, context: Context, *, n: int) -> Answer:
@@ -90,8 +109,9 @@ class Recommender:
 
     def rank(self, known: Known, *, moment: int, n: int) -> Rows:
         """The first ``n`` rows for a history already in rows, nothing filtered out; shape (at most n,)."""
-        rows = self.retrieval.candidates(known)
-        scores = self._ranked([pair_features(self.retrieval, known, rows, moment=moment)])
+        clues = self.retrieval.clues(known)
+        rows = self.retrieval.candidates(known, clues)
+        scores = self._ranked(self.ranker, [pair_features(self.retrieval, known, rows, moment=moment, clues=clues)])
         return rows[np.lexsort((rows, -scores))[:n]]
 
     def similar(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
@@ -109,8 +129,9 @@ class Recommender:
     def save(self, folder: Path) -> None:
         """Write the model into the empty folder ``folder`` as a sealed artifact."""
         self.retrieval.save(folder)
-        if self.ranker is not None:
-            (folder / "ranker.txt").write_text(self.ranker.model_to_string())
+        for name, booster in (("ranker", self.ranker), ("explorer", self.explorer)):
+            if booster is not None:
+                (folder / f"{name}.txt").write_text(booster.model_to_string())
         (folder / "features.json").write_text(json.dumps(NAMES))
         seal_artifact(folder, kind=KIND, format_version=FORMAT, about=self.about)
 
@@ -125,40 +146,41 @@ class Recommender:
         try:
             if json.loads((folder / "features.json").read_text()) != list(NAMES):
                 raise ArtifactError(f"{folder} was trained on other features than this program makes; train it again")
-            file = folder / "ranker.txt"
-            ranker = lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
-            return cls(Retrieval.load(folder), ranker, about=about)
+            ranker, explorer = _booster(folder / "ranker.txt"), _booster(folder / "explorer.txt")
+            return cls(Retrieval.load(folder), ranker, about=about, explorer=explorer)
         except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
     def _chunk(self, histories: Sequence[History], contexts: Sequence[Context], n: int) -> list[Answer]:
         asked = [self._asked(history, context) for history, context in zip(histories, contexts, strict=True)]
-        matrices = [
-            pair_features(self.retrieval, known, rows, moment=context.moment)
-            for (known, rows, shelf), context in zip(asked, contexts, strict=True)
-            if shelf is None
+        for booster, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
+            chosen = [one for one, context in zip(asked, contexts, strict=True)
+                      if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
+            scores = self._ranked(booster, [one.features for one in chosen if one.features is not None])
+            ends = np.cumsum([len(one.rows) for one in chosen])
+            for one, part in zip(chosen, np.split(scores, ends[:-1]) if chosen else [], strict=True):
+                one.scores = part
+        return [
+            self._answer(one.known, context, one.rows, one.scores, n)
+            for one, context in zip(asked, contexts, strict=True)
         ]
-        ranked = iter(np.split(self._ranked(matrices), np.cumsum([len(m) for m in matrices])[:-1]) if matrices else [])
-        answers = []
-        for (known, rows, shelf), context in zip(asked, contexts, strict=True):
-            scores = next(ranked) if shelf is None else shelf
-            answers.append(self._answer(known, context, rows, scores, n))
-        return answers
 
-    def _asked(self, history: History, context: Context) -> tuple[Known, Rows, Floats | None]:
-        """The history, its candidates after the context's filters, and their scores where no ranker is asked."""
+    def _asked(self, history: History, context: Context) -> "_Asked":
+        """The history, its candidates after the context's filters, and their features, or scores where no ranker is asked."""
         known = known_history(history, self.retrieval.ids, moment=context.moment)
         page = self._page(context)
         if context.placement in SHELVES and len(page):
-            rows = self._filtered(self._around(page, known), known, context)
-            return known, rows, self._shelf_scores(page, known, rows)
-        return known, self._filtered(self.retrieval.candidates(known), known, context), None
-
-    def _filtered(self, rows: Rows, known: Known, context: Context) -> Rows:
-        return rows[self._permitted(rows, known, context)]
+            rows = self._around(page, known)
+            rows = rows[self._permitted(rows, known, context)]
+            return _Asked(known, rows, None, self._shelf_scores(page, known, rows))
+        clues = self.retrieval.clues(known)
+        rows = self.retrieval.candidates(known, clues, repeat=context.repeat)
+        features = pair_features(self.retrieval, known, rows, moment=context.moment, clues=clues)
+        permitted = self._permitted(rows, known, context)
+        return _Asked(known, rows[permitted], features[permitted], np.zeros(0))
 
     def _permitted(self, rows: Rows, known: Known, context: Context) -> NDArray[np.bool_]:
-        permitted = np.ones(len(rows), dtype=bool)
+        permitted = rows != known.looking_at
         if context.allowed is not None:
             permitted &= context.allowed[rows]
         if context.repeat != "auto":
@@ -169,14 +191,14 @@ class Recommender:
             permitted &= ~np.isin(rows, self.retrieval.ids.rows(unwanted))
         return permitted
 
-    def _ranked(self, matrices: Sequence[NDArray[np.float32]]) -> Floats:
-        features = np.vstack(matrices)
+    def _ranked(self, booster: lightgbm.Booster | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
+        features = np.vstack(matrices) if matrices else np.zeros((0, len(NAMES)), np.float32)
         if not len(features):
             return np.zeros(0)
-        if self.ranker is None:  # too little happened to learn from: own purchases, then what is popular
+        if booster is None:  # too little happened to learn from: own purchases, then what is popular
             columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return np.asarray(self.ranker.predict(features), dtype=float)
+        return np.asarray(booster.predict(features), dtype=float)
 
     def _page(self, context: Context) -> Rows:
         rows = self.retrieval.ids.rows(context.product_ids)
@@ -262,7 +284,8 @@ class Recommender:
         nothing = known_history(NOTHING, self.retrieval.ids, moment=0)
         context = Context(0, placement="product", product_ids=(product_id,), allowed=allowed)
         page = np.array([row], dtype=np.int64) if row >= 0 else np.zeros(0, np.int64)
-        rows = self._filtered(self._around(page, nothing), nothing, context)
+        rows = self._around(page, nothing)
+        rows = rows[self._permitted(rows, nothing, context)]
         one = np.ones(len(page))
         baskets, visitors = (
             self.retrieval.baskets.reached(page, one),
@@ -293,3 +316,7 @@ class Recommender:
 def _known_groups(retrieval: Retrieval, rows: Rows) -> NDArray[np.int32]:
     groups = np.unique(retrieval.catalogue.category[rows])
     return groups[groups >= 0]
+
+
+def _booster(file: Path) -> lightgbm.Booster | None:
+    return lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
