@@ -100,6 +100,7 @@ def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: i
         "objective": "lambdarank",
         "lambdarank_truncation_level": 30,
         "label_gain": list(GAINS),
+        "max_bin": 63,
         "min_data_in_leaf": int(chosen["min_data_in_leaf"]),
         "seed": seed,
         "deterministic": True,

@@ -36,11 +36,11 @@ PARAMS: dict[str, Any] = {
     "lambda_l2": 5.0,
     "snapshots": 8,
     "visitors": 4_000,
-    "examples": 8_000,
-    "negatives": 150,
+    "examples": 10_000,
+    "negatives": 60,
 }
 K = 20
-CUTS_PER_SESSION = 5
+CUTS_PER_SESSION = 20
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
@@ -184,7 +184,7 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
         part = slice(now.starts[row], now.starts[row + 1])
         old = slice(visits.starts[past], visits.starts[past + 1]) if past >= 0 else slice(0, 0)
         baskets, at, rows = now.baskets[part], now.at[part], now.rows[part]
-        for cut in np.unique(rng.integers(1, max(len(rows), 2), size=CUTS_PER_SESSION)):
+        for cut in np.sort(rng.permutation(np.arange(1, len(rows)))[:CUTS_PER_SESSION]):
             after = np.flatnonzero((baskets[cut:] == baskets[cut - 1]) & (rows[cut:] != rows[cut - 1])) + cut
             targets = np.unique(rows[after])
             wants = tuple(dict.fromkeys(now.product_ids[part.start + place] for place in after))

@@ -38,7 +38,7 @@ Ints = NDArray[np.int64]
 
 FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 10, 0.05, 20.0
 LEAST_VISITORS = 3
-NEAREST = 30
+NEAREST = 50
 SHRINK_CUSTOMERS = 5.0
 MOST_FITTED_VISITORS = 200_000
 
@@ -71,7 +71,7 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         baskets=_neighbours(visits.baskets, visits, len(ids), model=CosineRecommender(K=NEAREST + 1)),
         visitors=_neighbours(visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)),
         linear=fit_linear(visits, len(ids)),
-        followers=fit_followers(visits, len(ids), most=NEAREST),
+        followers=fit_followers(visits, len(ids), most=2 * NEAREST),
         sessions=fit_sessions(visits, len(ids)),
         lookalikes=fit_lookalikes(visits, len(ids)),
         content=fit_content(products, least_visitors=LEAST_VISITORS),

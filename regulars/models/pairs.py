@@ -182,7 +182,6 @@ def _near(retrieval: Retrieval, known: Known, rows: Rows, clues: Clues) -> Float
     found = {name: scores_at(reached, rows) for name, reached in clues.items()}
     visits, counts = np.unique(known.visit, return_counts=True)
     found["frequency"] = OWN_SHARE * found["own_frequency"] + (1 - OWN_SHARE) * found["lookalikes"]
-    found["factors"] = retrieval.factors.scores(known, rows)
     found["content"] = retrieval.content.scores(known, rows)
     found["visit_count"] = scores_at((visits, counts.astype(float)), rows)
     return np.column_stack([found[name] for name in NEAR])
@@ -254,5 +253,6 @@ def _distinct(place: Rows, day: Floats, count: int) -> Floats:
     """How many different days each place has."""
     if not len(place):
         return np.zeros(count)
-    pairs = np.unique(np.column_stack([place, day]), axis=0)
-    return np.bincount(pairs[:, 0].astype(np.int64), minlength=count).astype(float)
+    width = int(day.max()) + 1
+    pairs = np.unique(place * width + day.astype(np.int64))
+    return np.bincount(pairs // width, minlength=count).astype(float)

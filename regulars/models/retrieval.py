@@ -28,7 +28,15 @@ Clues = Mapping[str, Reached]
 
 FALLING = 0.8
 LATEST = 10
-BRING = {"baskets": 60, "visitors": 60, "linear": 100, "followers": 60, "sessions": 60, "lookalikes": 150}
+BRING = {
+    "factors": 40,
+    "baskets": 60,
+    "visitors": 60,
+    "linear": 100,
+    "followers": 60,
+    "sessions": 60,
+    "lookalikes": 150,
+}
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,7 @@ class Retrieval:
             "followers": self.followers.reached(known),
             "sessions": self.sessions.reached(known),
             "lookalikes": self.lookalikes.reached(known),
+            "factors": self.factors.reached(known),
         }
 
     def candidates(self, known: Known, clues: Clues | None = None, *, repeat: str = "auto") -> Rows:
@@ -103,7 +112,6 @@ class Retrieval:
             best(clues["repeat"], 250),
             known.newest[:50],
             self.popular.candidates(known, 100 * deeper),
-            self.factors.candidates(known, 40 * deeper),
             self.categories.candidates(known, 60 * deeper),
             self.content.candidates(known, 10 * deeper),
             *(best(clues[name], most * deeper) for name, most in BRING.items()),

@@ -48,10 +48,10 @@ class Content:
             return np.zeros(len(rows))
         starts, lengths = self._spans(products)
         places = spans(starts, lengths)
-        wanted = np.bincount(
+        counted = np.bincount(
             self.words[places], weights=self.weights[places] * np.repeat(weights, lengths), minlength=self._width
         )
-        wanted = np.asarray(wanted, dtype=float) / max(float(np.linalg.norm(wanted)), 1e-12)
+        wanted = counted / max(float(np.linalg.norm(counted)), 1e-12)
         starts, lengths = self._spans(rows)
         places = spans(starts, lengths)
         found = np.repeat(np.arange(len(rows)), lengths)

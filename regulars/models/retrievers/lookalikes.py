@@ -57,10 +57,8 @@ class Lookalikes:
         near = best((np.arange(len(likeness)), likeness), NEAREST)
         lengths = self.starts[near + 1] - self.starts[near]
         places = spans(self.starts[near], lengths)
-        width = len(self.posting_starts) - 1
-        mean = np.bincount(self.rows[places], weights=self.values[places], minlength=width) / NEAREST
-        found = np.flatnonzero(mean)
-        return found, mean[found]
+        found, sums = summed(self.rows[places], self.values[places], among=len(self.posting_starts) - 1)
+        return found, sums / NEAREST
 
 
 def own_frequency(known: Known) -> Reached:

@@ -37,7 +37,7 @@ class Neighbours:
         near = self.rows[products].ravel()
         scores = (self.similarity[products] * weights[:, None]).ravel()
         kept = near >= 0
-        return summed(near[kept], scores[kept])
+        return summed(near[kept], scores[kept], among=len(self.rows))
 
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""

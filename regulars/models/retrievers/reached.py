@@ -8,18 +8,26 @@ from regulars.ids import Rows
 Floats = NDArray[np.float64]
 Reached = tuple[Rows, Floats]
 
+LARGE = 200_000
 NOWHERE: Reached = (np.zeros(0, np.int64), np.zeros(0))
 
 
-def summed(rows: NDArray[np.int32] | Rows, scores: NDArray[np.float32] | Floats) -> Reached:
-    """The distinct ``rows``, sorted, each with the sum of its ``scores``.
+def summed(rows: NDArray[np.int32] | Rows, scores: NDArray[np.float32] | Floats, *, among: int = LARGE + 1) -> Reached:
+    """The distinct ``rows``, sorted, each with the sum of its ``scores`` (0 or more; sums of 0 are left out).
 
-    >>> found, sums = summed(np.array([7, 3, 7]), np.array([1.0, 2.0, 0.5]))
+    ``among``: how many products there are, where known; up to 200,000 they are counted out, which is faster than sorting.
+
+    >>> found, sums = summed(np.array([7, 3, 7]), np.array([1.0, 2.0, 0.5]), among=9)
     >>> found.tolist(), sums.tolist()
     ([3, 7], [2.0, 1.5])
     """
+    if among <= LARGE:
+        counted = np.bincount(rows, weights=scores, minlength=among).astype(float, copy=False)
+        found = np.flatnonzero(counted)
+        return found, counted[found]
     found, place = np.unique(rows, return_inverse=True)
-    return found.astype(np.int64), np.bincount(place, weights=scores, minlength=len(found)).astype(float)
+    sums = np.bincount(place, weights=scores, minlength=len(found)).astype(float, copy=False)
+    return found[sums > 0].astype(np.int64), sums[sums > 0]
 
 
 def best(reached: Reached, n: int) -> Rows:

@@ -53,7 +53,7 @@ class Sessions:
         weights = likeness * (1 - 0.1 * (len(visit) - 1 - met))
         lengths = self.starts[near + 1] - self.starts[near]
         rows = self.products[spans(self.starts[near], lengths)]
-        return summed(rows, np.repeat(weights, lengths) * self.rarity[rows])
+        return summed(rows, np.repeat(weights, lengths) * self.rarity[rows], among=len(self.rarity))
 
     def _nearest(self, visit: Rows) -> tuple[Rows, Floats, Rows]:
         """Visits, their likeness, and the place in ``visit`` (oldest first) of the latest product that both hold."""
