@@ -25,8 +25,9 @@ BOUGHT = NAMES.index("bought_days")
 class Example:
     """One history at a moment, and the products (rows of the snapshot's catalogue, sorted) that came after it.
 
-    ``wanted`` are their ids in the order in which they came, also of products that did not exist at the moment, which no
-    method can know. ``next_row`` is the very next product of a session, -1 where the order does not matter.
+    ``before`` are the rows bought before (touched, where nothing is sold). ``wanted`` are the ids of the targets in the order
+    in which they came, also of products that did not exist at the moment, which no method can know. ``next_row`` is the very
+    next product of a session, -1 where the order does not matter.
     """
 
     known: Known
@@ -34,6 +35,7 @@ class Example:
     targets: Rows
     wanted: tuple[str, ...]
     history: History
+    before: Rows
     next_row: int = -1
 
 

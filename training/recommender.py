@@ -7,7 +7,7 @@ without purchases of known customers learns the next products of a session inste
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import lightgbm
 import numpy as np
@@ -19,9 +19,9 @@ from regulars.models.history import NEWEST, History, known_rows
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
 from training.lessons import LEAST_EXAMPLES, Example, Lessons, Snapshot, fit_ranker, lessons_of
-from training.metrics import bootstrap_interval, ndcg_at, recall_at
-from training.ranking_baselines import BASELINES, tuned_half_life
-from training.results import COLUMNS, Trained
+from training.ranking_baselines import baseline_lists
+from training.ranking_metrics import COLUMNS, ranking_table
+from training.results import Trained
 from training.retrieving import fit_retrieval, read_shop
 from training.visits import Visits, read_visits
 
@@ -40,6 +40,8 @@ PARAMS: dict[str, Any] = {
     "negatives": 60,
 }
 K = 20
+MOST_JUDGED = 2_000
+T = TypeVar("T")
 CUTS_PER_SESSION = 20
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
@@ -170,7 +172,9 @@ def _bought(
         targets = np.sort(retrieval.ids.rows(wanted[visitor]))
         if len(known.products):
             wants = tuple(wanted[visitor])
-            examples.append(Example(known, moment, targets[targets >= 0], wants, _history(visits, part, retrieval)))
+            before = np.unique(visits.rows[part][visits.bought[part]])
+            history = _history(visits, part, retrieval)
+            examples.append(Example(known, moment, targets[targets >= 0], wants, history, before))
     return examples
 
 
@@ -201,7 +205,12 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
             seen = _history(now, slice(part.start, part.start + int(cut)), retrieval)
             if len(known.products):
                 history = _joined(_history(visits, old, retrieval), seen)
-                examples.append(Example(known, moment, targets[targets >= 0], wants, history, int(rows[after[0]])))
+                before = np.unique(np.concatenate([visits.rows[old], rows[:cut]]))
+                examples.append(
+                    Example(
+                        known, moment, targets[targets >= 0], wants, history, before[before >= 0], int(rows[after[0]])
+                    )
+                )
     return examples
 
 
@@ -219,12 +228,12 @@ def _joined(first: History, then: History) -> History:
     )
 
 
-def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
-    """``most`` of the visitors, drawn evenly, in their order."""
-    if len(visitors) <= most:
-        return list(visitors)
-    drawn = np.random.default_rng(seed).choice(len(visitors), size=most, replace=False)
-    return [visitors[place] for place in np.sort(drawn)]
+def _drawn(given: Sequence[T], *, most: int, seed: int) -> list[T]:
+    """``most`` of what is given, drawn evenly, in their order."""
+    if len(given) <= most:
+        return list(given)
+    drawn = np.random.default_rng(seed).choice(len(given), size=most, replace=False)
+    return [given[place] for place in np.sort(drawn)]
 
 
 def _judge(
@@ -238,31 +247,22 @@ def _judge(
 ) -> pd.DataFrame:
     """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
     if test is None or not test.examples:
-        return pd.DataFrame(columns=list(COLUMNS))
-    targets = [set(example.wanted) for example in test.examples]
+        return pd.DataFrame(columns=[*COLUMNS, "split"])
+    examples = _drawn(test.examples, most=MOST_JUDGED, seed=seed)
     split = (
-        f"{len(targets):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
+        f"{len(examples):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
         f"{len(test.retrieval.ids):,} candidates; learnt before"
     )
-    half_life = tuned_half_life(earlier)
-    log.info("recommender: personal top has a half-life of %g days", half_life)
-    lists: dict[str, list[list[int]]] = {
-        name: baseline(test, half_life=half_life, n=K, seed=seed) for name, baseline in BASELINES.items()
-    }
-    lists["regulars"] = _ours(test, fit_ranker(lessons, chosen=chosen, seed=seed))
-    rows = []
-    for name, found in lists.items():
-        listed = [test.retrieval.ids.ids(one) for one in found]
-        for metric, measure in (("ndcg@20", ndcg_at), ("recall@20", recall_at)):
-            each = measure(listed, targets, K)
-            low, high = bootstrap_interval(each, seed=seed)
-            rows.append((name, metric, float(each.mean()), low, high, split))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    lists = baseline_lists(test, earlier, examples, n=K, seed=seed)
+    log.info("recommender: baselines are measured")
+    lists["regulars"] = _ours(test, examples, fit_ranker(lessons, chosen=chosen, seed=seed))
+    named = {label: [test.retrieval.ids.ids(one) for one in found] for label, found in lists.items()}
+    return ranking_table(named, test, examples, ours="regulars", k=K, seed=seed).assign(split=split)
 
 
-def _ours(test: Snapshot, ranker: lightgbm.Booster | None) -> list[list[int]]:
+def _ours(test: Snapshot, examples: Sequence[Example], ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
-    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples]
+    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
 
 
 def _naive(at: datetime) -> pd.Timestamp:

@@ -87,9 +87,10 @@ class Retrieval:
         """What each retriever reaches from the history; computed once per request, read by candidates and features."""
         strong = strongest(known)
         newest = known.newest[:LATEST]
+        frequency = own_frequency(known)
         return {
             "repeat": self.repeat.reached(known),
-            "own_frequency": own_frequency(known),
+            "own_frequency": frequency,
             "baskets": self.baskets.reached(*strong),
             "visitors": self.visitors.reached(*strong),
             "linear": self.linear.reached(known.products, np.ones(len(known.products))),
@@ -97,7 +98,7 @@ class Retrieval:
             "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
             "followers": self.followers.reached(known),
             "sessions": self.sessions.reached(known),
-            "lookalikes": self.lookalikes.reached(known),
+            "lookalikes": self.lookalikes.near_to(frequency),
             "factors": self.factors.reached(known),
         }
 

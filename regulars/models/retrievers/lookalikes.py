@@ -46,7 +46,11 @@ class Lookalikes:
 
     def reached(self, known: Known) -> Reached:
         """The mean vector of the 300 customers whose baskets are most alike."""
-        own, values = own_frequency(known)
+        return self.near_to(own_frequency(known))
+
+    def near_to(self, frequency: Reached) -> Reached:
+        """The same from the customer's own frequency, where it is at hand."""
+        own, values = frequency
         if not len(own) or not len(self.rows):
             return NOWHERE
         starts = self.posting_starts[own]

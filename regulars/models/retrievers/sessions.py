@@ -42,12 +42,12 @@ class Sessions:
         """Shape (n_rows,); 0 for what no similar visit holds."""
         return scores_at(self.reached(known), rows)
 
-    def reached(self, known: Known) -> Reached:
-        """Every product of the 100 visits nearest to the current one: their likeness x rarity x how late they part."""
+    def reached(self, known: Known, *, nearest: int = NEAREST) -> Reached:
+        """Every product of the ``nearest`` visits most like the current one: their likeness x rarity x how late they part."""
         visit = known.visited[0][:LATEST_PRODUCTS][::-1]
         if not len(visit) or not len(self.products):
             return NOWHERE
-        near, likeness, met = self._nearest(visit)
+        near, likeness, met = self._nearest(visit, nearest)
         if not len(near):
             return NOWHERE
         weights = likeness * (1 - 0.1 * (len(visit) - 1 - met))
@@ -55,7 +55,7 @@ class Sessions:
         rows = self.products[spans(self.starts[near], lengths)]
         return summed(rows, np.repeat(weights, lengths) * self.rarity[rows], among=len(self.rarity))
 
-    def _nearest(self, visit: Rows) -> tuple[Rows, Floats, Rows]:
+    def _nearest(self, visit: Rows, nearest: int) -> tuple[Rows, Floats, Rows]:
         """Visits, their likeness, and the place in ``visit`` (oldest first) of the latest product that both hold."""
         starts = self.posting_starts[visit]
         lengths = self.posting_starts[visit + 1] - starts
@@ -67,5 +67,5 @@ class Sessions:
         np.maximum.at(met, inverse, places)
         recent = slice(max(len(found) - RECENT, 0), None)
         found, likeness, met = found[recent], likeness[recent], met[recent]
-        order = np.lexsort((-found, -likeness))[:NEAREST]
+        order = np.lexsort((-found, -likeness))[:nearest]
         return found[order], likeness[order], met[order]
