@@ -162,7 +162,9 @@ def similar_sessions(snapshot: Snapshot, examples: Sequence[Example], nearest: f
     """VMIS-kNN (Kersbergen et al. 2022); the product looked at right now is left out."""
     lists = []
     for example in examples:
-        found = best(snapshot.retrieval.sessions.reached(example.known, nearest=int(nearest)), n + 1)
+        found = best(
+            snapshot.retrieval.sessions.all_reached(example.known, nearest=int(nearest))["sessions_rarity"], n + 1
+        )
         lists.append([int(row) for row in found if row != example.known.looking_at][:n])
     return lists
 

@@ -23,18 +23,19 @@ Ints = NDArray[np.int64]
 MOST_SESSIONS, MOST_IN_SESSION = 100_000, 50
 MOST_CUSTOMERS, MOST_OF_CUSTOMER, MOST_POSTINGS = 20_000, 300, 2_000
 STEPS, FALLING = 5, 0.6
-MOST_LINEAR, LINEAR_L2, LINEAR_NEAREST = 5_000, 300.0, 50
+MOST_LINEAR, LINEAR_NEAREST = 5_000, 50
+LEAST_L2, L2_PER_VISITOR = 10.0, 3.0
 MOST_FRESH, MOST_WORDS = 2_000, 16
 SHRINK = 5.0
 
 
 def fit_sessions(visits: Visits, count: int) -> Sessions:
     """The newest visits (sessions, orders) of at least two products."""
-    order = np.lexsort((visits.rows, visits.baskets))
+    order = np.lexsort((visits.rows, visits.at, visits.baskets))
     pairs = pd.DataFrame({"basket": visits.baskets[order], "row": visits.rows[order], "at": visits.at[order]})
     pairs = pairs.assign(last=pairs.groupby("basket")["at"].transform("max")).drop_duplicates(["basket", "row"])
     size = pairs.groupby("basket")["row"].transform("size")
-    pairs = pairs[(size > 1) & (size <= MOST_IN_SESSION)].sort_values(["last", "basket", "row"], kind="stable")
+    pairs = pairs[(size > 1) & (size <= MOST_IN_SESSION)].sort_values(["last", "basket"], kind="stable")
     session = pairs["basket"].ne(pairs["basket"].shift()).cumsum().to_numpy(np.int64) - 1
     rows = pairs["row"].to_numpy(np.int64)
     total = int(session[-1]) + 1 if len(session) else 0
@@ -94,6 +95,8 @@ def fit_followers(visits: Visits, count: int, *, most: int) -> Followers:
 def fit_linear(visits: Visits, count: int, *, most_products: int = MOST_LINEAR) -> Neighbours:
     """The strongest positive weights of EASE over the products that most visitors know.
 
+    The penalty grows with how many visitors know a product on average, so that it means the same in every shop.
+
     Source: Steck (2019), Embarrassingly Shallow Autoencoders for Sparse Data, WWW, equation 8.
     """
     matrix = touched(visits, count)
@@ -102,7 +105,7 @@ def fit_linear(visits: Visits, count: int, *, most_products: int = MOST_LINEAR) 
     rows = np.sort(rows[known[rows] >= 3])
     if not len(rows):
         return nobody_near(count)
-    weights = linear_weights(matrix[:, rows], l2=LINEAR_L2)
+    weights = linear_weights(matrix[:, rows], l2=max(LEAST_L2, L2_PER_VISITOR * float(known[rows].mean())))
     place = np.argpartition(-weights, min(LINEAR_NEAREST, len(rows) - 1), axis=1)[:, :LINEAR_NEAREST]
     found = np.take_along_axis(weights, place, axis=1)
     order = np.lexsort((place, -found), axis=1)

@@ -20,16 +20,22 @@ NEAR = (
     "recent",
     "linear",
     "followers",
+    "following",
     "sessions",
+    "sessions_rarity",
+    "sessions_after",
+    "linear_visit",
     "lookalikes",
     "own_frequency",
     "frequency",
     "factors",
     "content",
+    "factors_newest",
     "visit_count",
 )
-SHARED = ("newest", "followers", "sessions", "frequency")
-RANKED = ("visitors", "linear", "newest", "followers", "sessions", "lookalikes", "frequency", "popular")
+SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
+SHARED = ("newest", "followers", *SESSIONS, "frequency")
+RANKED = ("visitors", "linear", "newest", "followers", *SESSIONS, "lookalikes", "frequency", "popular")
 NAMES = (
     # the visitor and this product
     "bought_days",
@@ -63,23 +69,34 @@ NAMES = (
     "near_recent",
     "near_linear",
     "follows",
+    "follows_newest",
     "in_sessions",
+    "in_sessions_rarity",
+    "in_sessions_after",
+    "near_linear_visit",
     "of_lookalikes",
     "own_frequency",
     "frequency",
     "factors",
     "content",
+    "factors_newest",
     "visit_count",
     # the same against the other candidates: share of the highest, and rank
     "near_newest_share",
     "follows_share",
     "in_sessions_share",
+    "in_sessions_rarity_share",
+    "in_sessions_after_share",
+    "near_linear_visit_share",
     "frequency_share",
     "near_visitors_rank",
     "near_linear_rank",
     "near_newest_rank",
     "follows_rank",
     "in_sessions_rank",
+    "in_sessions_rarity_rank",
+    "in_sessions_after_rank",
+    "near_linear_visit_rank",
     "of_lookalikes_rank",
     "frequency_rank",
     "popular_rank",
@@ -183,8 +200,18 @@ def _near(retrieval: Retrieval, known: Known, rows: Rows, clues: Clues) -> Float
     visits, counts = np.unique(known.visit, return_counts=True)
     found["frequency"] = OWN_SHARE * found["own_frequency"] + (1 - OWN_SHARE) * found["lookalikes"]
     found["content"] = retrieval.content.scores(known, rows)
+    found["factors_newest"] = _like_newest(retrieval.factors.vectors, known, rows)
     found["visit_count"] = scores_at((visits, counts.astype(float)), rows)
     return np.column_stack([found[name] for name in NEAR])
+
+
+def _like_newest(vectors: NDArray[np.float32], known: Known, rows: Rows) -> Floats:
+    """The cosine of each row's vector with that of the latest product."""
+    if not len(known.rows):
+        return np.zeros(len(rows))
+    newest, own = vectors[known.rows[-1]], vectors[rows]
+    lengths = np.linalg.norm(own, axis=1) * np.linalg.norm(newest)
+    return np.asarray(own @ newest / np.maximum(lengths, 1e-9), dtype=float)
 
 
 def _against_others(near: Floats, popular: Floats) -> Floats:

@@ -97,7 +97,9 @@ class Retrieval:
             "newest": self.baskets.reached(newest[:1], np.ones(len(newest[:1]))),
             "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
             "followers": self.followers.reached(known),
-            "sessions": self.sessions.reached(known),
+            "following": self.followers.near.reached(newest[:1], np.ones(len(newest[:1]))),
+            "linear_visit": self.linear.reached(*_falling(known)),
+            **self.sessions.all_reached(known),
             "lookalikes": self.lookalikes.near_to(frequency),
             "factors": self.factors.reached(known),
         }
@@ -156,6 +158,12 @@ class Retrieval:
     def _parts(self) -> dict[str, Any]:
         names = ("catalogue", "popular", "baskets", "visitors", "linear", "sessions", "lookalikes", "content")
         return {name: getattr(self, name) for name in names} | {"followers": self.followers.near}
+
+
+def _falling(known: Known) -> tuple[Rows, NDArray[np.float64]]:
+    """The latest products of the visit, each counting 0.6 times as much for every later moment."""
+    products, later = known.visited
+    return products[:LATEST], np.power(0.6, later[:LATEST].astype(float))
 
 
 def _loaded(folder: Path, name: str, made: type[Part]) -> Part:
