@@ -8,14 +8,17 @@ from typing import Any
 import lightgbm
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.isotonic import IsotonicRegression
 
 from regulars.ids import Rows
+from regulars.models.chances import Chances
 from regulars.models.history import History, Known
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
 from training.visits import Visits
 
 LEAST_EXAMPLES = 50
+MOST_KNOTS = 200
 NEXT, LATER = 2, 1
 GAINS = (0, 1, 3)
 BOUGHT = NAMES.index("bought_days")
@@ -116,3 +119,12 @@ def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: i
         feature_name=list(NAMES),
     )
     return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
+
+
+def fit_chances(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Chances | None:
+    """Isotonic regression of ``hits`` on ``scores``, thinned to 200 knots; None where nothing or everything was hit."""
+    if len(hits) == 0 or hits.all() or not hits.any():
+        return None
+    fitted = IsotonicRegression(out_of_bounds="clip").fit(scores, hits.astype(float))
+    places = np.unique(np.linspace(0, len(fitted.X_thresholds_) - 1, MOST_KNOTS).round().astype(int))
+    return Chances(np.column_stack([fitted.X_thresholds_, fitted.y_thresholds_])[places].astype(float))

@@ -15,10 +15,12 @@ import pandas as pd
 
 from regulars.as_of import Tables
 from regulars.errors import DataError
+from regulars.models.chances import Chances
 from regulars.models.history import NEWEST, History, known_rows
+from regulars.models.pairs import pair_features
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
-from training.lessons import LEAST_EXAMPLES, Example, Lessons, Snapshot, fit_ranker, lessons_of
+from training.lessons import BOUGHT, LEAST_EXAMPLES, Example, Snapshot, fit_chances, fit_ranker, lessons_of
 from training.ranking_baselines import baseline_lists
 from training.ranking_metrics import COLUMNS, ranking_table
 from training.results import Trained
@@ -35,14 +37,16 @@ PARAMS: dict[str, Any] = {
     "feature_fraction": 0.7,
     "lambda_l2": 5.0,
     "snapshots": 8,
-    "visitors": 4_000,
-    "examples": 10_000,
+    "visitors": 1_700,
+    "examples": 5_000,
     "negatives": 60,
 }
 K = 20
-MOST_JUDGED = 2_000
+MOST_JUDGED = 1_500
+MOST_CALIBRATED = 500
 T = TypeVar("T")
 CUTS_PER_SESSION = 20
+SESSIONS_PER_VISITOR = 2  # moments of a session are many and alike
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
@@ -79,17 +83,30 @@ def train_recommender(
         log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
         newest, earlier = newest or taken, taken if newest and not earlier else earlier
         lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
-        if sum(len(part.sizes) for part in lessons) > chosen["examples"]:
+        if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1 if sold else SESSIONS_PER_VISITOR):
             break
-    judged = _judge(newest, earlier, lessons[1:], chosen=chosen, seed=seed, what="bought" if sold else "looked at")
-    log.info("recommender: judged")
+    examples = _drawn(newest.examples, most=MOST_JUDGED, seed=seed) if newest else []
+    trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)
+    judged = _judge(newest, earlier, examples, trial, seed=seed, what="bought" if sold else "looked at")
+    chances = _chances(newest, examples, trial, only_new=False)
+    log.info("recommender: judged beside its baselines")
     ranker = fit_ranker(lessons, chosen=chosen, seed=seed)
-    explorer = fit_ranker([part.of_new_products for part in lessons], chosen=chosen, seed=seed) if sold else None
+    explorer = explorer_chances = None
+    if sold:
+        new = [part.of_new_products for part in lessons]
+        explorer = fit_ranker(new, chosen=chosen, seed=seed)
+        explorer_chances = _chances(newest, examples, fit_ranker(new[1:], chosen=chosen, seed=seed), only_new=True)
     retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
     settings = {"horizon_days": horizon_days, "seed": seed}
     settings |= {"params": dict(params)} if params else {}
+    wanted = f"probability of a purchase within {horizon_days} days" if sold else "probability of a look in this visit"
     model = Recommender(
-        retrieval, ranker, explorer=explorer, about={"as_of": as_of.isoformat(), "horizon_days": horizon_days}
+        retrieval,
+        ranker,
+        explorer=explorer,
+        chances=chances if ranker else None,
+        explorer_chances=explorer_chances if explorer else None,
+        about={"as_of": as_of.isoformat(), "horizon_days": horizon_days, "score": wanted},
     )
     ours = judged[judged["model"] == "regulars"]
     metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
@@ -239,23 +256,22 @@ def _drawn(given: Sequence[T], *, most: int, seed: int) -> list[T]:
 def _judge(
     test: Snapshot | None,
     earlier: Snapshot | None,
-    lessons: Sequence[Lessons],
+    examples: Sequence[Example],
+    ranker: lightgbm.Booster | None,
     *,
-    chosen: Mapping[str, Any],
     seed: int,
     what: str,
 ) -> pd.DataFrame:
     """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
-    if test is None or not test.examples:
+    if test is None or not examples:
         return pd.DataFrame(columns=[*COLUMNS, "split"])
-    examples = _drawn(test.examples, most=MOST_JUDGED, seed=seed)
     split = (
         f"{len(examples):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
         f"{len(test.retrieval.ids):,} candidates; learnt before"
     )
     lists = baseline_lists(test, earlier, examples, n=K, seed=seed)
     log.info("recommender: baselines are measured")
-    lists["regulars"] = _ours(test, examples, fit_ranker(lessons, chosen=chosen, seed=seed))
+    lists["regulars"] = _ours(test, examples, ranker)
     named = {label: [test.retrieval.ids.ids(one) for one in found] for label, found in lists.items()}
     return ranking_table(named, test, examples, ours="regulars", k=K, seed=seed).assign(split=split)
 
@@ -263,6 +279,24 @@ def _judge(
 def _ours(test: Snapshot, examples: Sequence[Example], ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
     return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
+
+
+def _chances(
+    test: Snapshot | None, examples: Sequence[Example], ranker: lightgbm.Booster | None, *, only_new: bool
+) -> Chances | None:
+    """What the scores of a ranker that saw nothing of ``test`` came to there, over all candidates of the examples."""
+    if test is None or ranker is None:
+        return None
+    scores, hits = [], []
+    for example in examples[:MOST_CALIBRATED]:
+        clues = test.retrieval.clues(example.known)
+        rows = test.retrieval.candidates(example.known, clues)
+        features = pair_features(test.retrieval, example.known, rows, moment=example.moment, clues=clues)
+        kept = features[:, BOUGHT] == 0 if only_new else np.ones(len(rows), dtype=bool)
+        if kept.any():
+            scores.append(np.asarray(ranker.predict(features[kept]), dtype=float))
+            hits.append(np.isin(rows[kept], example.targets))
+    return fit_chances(np.concatenate(scores), np.concatenate(hits)) if scores else None
 
 
 def _naive(at: datetime) -> pd.Timestamp:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError
 from regulars.ids import Rows
 from regulars.models.artifact import open_artifact, seal_artifact
+from regulars.models.chances import Chances
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
@@ -52,7 +53,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One product; ``reason_product_id`` is the one of the history or the page that the reason rests on."""
+    """One product. ``score`` is the probability (0-1) that ``Recommender.about["score"]`` names where a ranker made it; beside
+    a product or a cart it is only an order. ``reason_product_id`` is the one of the history or the page that the reason
+    rests on.
+    """
 
     product_id: str
     rank: int
@@ -89,10 +93,14 @@ class Recommender:
         *,
         about: Mapping[str, object],
         explorer: lightgbm.Booster | None = None,
+        chances: Chances | None = None,
+        explorer_chances: Chances | None = None,
     ) -> None:
         self.retrieval = retrieval
         self.ranker = ranker
         self.explorer = explorer  # learnt from products new to the customer only
+        self.chances = chances
+        self.explorer_chances = explorer_chances
         self.about = dict(about)
 
     def recommend(self, history: History, context: Context, *, n: int) -> Answer:
@@ -132,6 +140,9 @@ class Recommender:
         for name, booster in (("ranker", self.ranker), ("explorer", self.explorer)):
             if booster is not None:
                 (folder / f"{name}.txt").write_text(booster.model_to_string())
+        for name, chances in (("ranker", self.chances), ("explorer", self.explorer_chances)):
+            if chances is not None:
+                np.save(folder / f"{name}-chances.npy", chances.knots)
         (folder / "features.json").write_text(json.dumps(NAMES))
         seal_artifact(folder, kind=KIND, format_version=FORMAT, about=self.about)
 
@@ -147,7 +158,14 @@ class Recommender:
             if json.loads((folder / "features.json").read_text()) != list(NAMES):
                 raise ArtifactError(f"{folder} was trained on other features than this program makes; train it again")
             ranker, explorer = _booster(folder / "ranker.txt"), _booster(folder / "explorer.txt")
-            return cls(Retrieval.load(folder), ranker, about=about, explorer=explorer)
+            return cls(
+                Retrieval.load(folder),
+                ranker,
+                about=about,
+                explorer=explorer,
+                chances=_chances(folder / "ranker-chances.npy"),
+                explorer_chances=_chances(folder / "explorer-chances.npy"),
+            )
         except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
@@ -228,11 +246,11 @@ class Recommender:
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         order = np.lexsort((rows, -scores))[:n]
-        chosen, values = list(rows[order]), list(scores[order])
+        chosen, values = list(rows[order]), list(self._said(context, scores[order]))
         if len(chosen) < n:
-            least = min(values, default=0.0)
+            least = max(min(values, default=1e-3), 0.0)
             for row in self._filling(known, context, set(chosen), n - len(chosen)):
-                least -= 1e-6
+                least *= 0.999
                 chosen.append(row)
                 values.append(least)
         items = []
@@ -240,6 +258,14 @@ class Recommender:
             code, because = self._reason(known, context, int(row))
             items.append(Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because))
         return Answer(tuple(items), self._fallback(known, context))
+
+    def _said(self, context: Context, scores: Floats) -> Floats:
+        """Scores of a ranker as probabilities."""
+        if context.placement in SHELVES and len(self._page(context)):
+            return scores
+        new = context.repeat == "never" and self.explorer is not None
+        chances = self.explorer_chances if new else self.chances
+        return scores if chances is None else chances.of(scores)
 
     def _filling(self, known: Known, context: Context, taken: set[int], missing: int) -> list[int]:
         """Popular products that the context permits."""
@@ -320,3 +346,7 @@ def _known_groups(retrieval: Retrieval, rows: Rows) -> NDArray[np.int32]:
 
 def _booster(file: Path) -> lightgbm.Booster | None:
     return lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
+
+
+def _chances(file: Path) -> Chances | None:
+    return Chances(np.load(file, allow_pickle=False)) if file.exists() else None

@@ -23,7 +23,7 @@ def summed(rows: NDArray[np.int32] | Rows, scores: NDArray[np.float32] | Floats,
     """
     if among <= LARGE:
         counted = np.bincount(rows, weights=scores, minlength=among).astype(float, copy=False)
-        found = np.flatnonzero(counted)
+        found = np.flatnonzero(counted > 0)
         return found, counted[found]
     found, place = np.unique(rows, return_inverse=True)
     sums = np.bincount(place, weights=scores, minlength=len(found)).astype(float, copy=False)
