@@ -29,6 +29,8 @@ KIND, FORMAT = "recommender", 1
 SHELVES = ("product", "cart")
 SHARE_OF_HISTORY = 0.1
 SHARE_OF_POPULARITY = 1e-4
+SHARE_OF_WORDS = 5e-3
+NEW_BESIDE = 30
 CHUNK = 200
 
 Floats = NDArray[np.float64]
@@ -230,7 +232,10 @@ class Recommender:
             self.retrieval.baskets.reached(page, weights)[0],
             self.retrieval.visitors.reached(page, weights)[0],
         ]
-        return np.unique(np.concatenate([*parts, popular, self.retrieval.popular.order[:100]]))
+        fresh = self.retrieval.content.fresh.astype(np.int64)
+        likeness = self.retrieval.content.likeness(page, weights, fresh)
+        fresh = fresh[np.lexsort((fresh, -likeness))[:NEW_BESIDE]]
+        return np.unique(np.concatenate([*parts, popular, fresh, self.retrieval.popular.order[:100]]))
 
     def _shelf_scores(self, page: Rows, known: Known, rows: Rows) -> Floats:
         """What goes with the page, a little of what goes with the visitor, and popularity to break ties."""
@@ -242,7 +247,14 @@ class Recommender:
         popular = self.retrieval.popular.scores(known, rows)
         share = popular / max(float(popular.max(initial=0.0)), 1e-9)
         usual = own / max(float(own.max(initial=0.0)), 1e-9)
-        return together + 0.5 * alike + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1 + SHARE_OF_POPULARITY * share
+        words = SHARE_OF_WORDS * self.retrieval.content.likeness(page, weights, rows)
+        return (
+            together
+            + 0.5 * alike
+            + words
+            + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1
+            + SHARE_OF_POPULARITY * share
+        )
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         order = np.lexsort((rows, -scores))[:n]
@@ -321,7 +333,13 @@ class Recommender:
         alike = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
         popular = self.retrieval.popular.scores(nothing, rows)
         near = scores > 0
-        scores = scores + 1e-3 * alike + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
+        words = self.retrieval.content.likeness(page, one, rows)
+        scores = (
+            scores
+            + 1e-3 * alike
+            + SHARE_OF_WORDS * words
+            + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
+        )
         reasons = dict(
             zip(rows.tolist(), np.where(near, code, np.where(alike, "same_category", "popular")), strict=True)
         )
