@@ -45,8 +45,8 @@ K = 20
 MOST_JUDGED = 1_500
 MOST_CALIBRATED = 500
 T = TypeVar("T")
-CUTS_PER_SESSION = 20
-SESSIONS_PER_VISITOR = 2  # moments of a session are many and alike
+CUTS_PER_SESSION = 4
+MOMENTS_PER_EXAMPLE = 1.6  # moments of a session are many and alike
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
@@ -83,7 +83,7 @@ def train_recommender(
         log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
         newest, earlier = newest or taken, taken if newest and not earlier else earlier
         lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
-        if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1 if sold else SESSIONS_PER_VISITOR):
+        if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1.0 if sold else MOMENTS_PER_EXAMPLE):
             break
     examples = _drawn(newest.examples, most=MOST_JUDGED, seed=seed) if newest else []
     trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)

@@ -64,10 +64,9 @@ class Known:
     @cached_property
     def visited(self) -> tuple[Rows, Rows]:
         """The distinct products of the latest visit, latest first, and after each how many other moments there were."""
-        products = _latest_first(self.visit)
-        ages = self.days[len(self.rows) - len(self.visit) :]
-        last = np.array([ages[self.visit == row].min() for row in products])
-        return products, np.searchsorted(np.unique(ages), last)
+        backwards, ages = self.visit[::-1], self.days[len(self.rows) - len(self.visit) :][::-1]
+        first = np.sort(np.unique(backwards, return_index=True)[1])
+        return backwards[first], np.searchsorted(np.unique(ages), ages[first])
 
     @cached_property
     def looking_at(self) -> int:

@@ -113,6 +113,7 @@ NAMES = (
     "days_since_any",
     "repeat_share",
     "visit_length",
+    "newest_known_by",
 )
 
 
@@ -131,7 +132,7 @@ def pair_features(
     near = _near(retrieval, known, rows, clues)
     against = _against_others(near, product[:, 2])
     common = _common(retrieval.catalogue, known, rows)
-    visitor = np.broadcast_to(_visitor(known), (len(rows), 7))
+    visitor = np.broadcast_to(_visitor(retrieval.catalogue, known), (len(rows), 8))
     return np.hstack([own, product, near, against, common, visitor]).astype(np.float32)
 
 
@@ -239,7 +240,7 @@ def _common(catalogue: Catalogue, known: Known, rows: Rows) -> Floats:
     )
 
 
-def _visitor(known: Known) -> Floats:
+def _visitor(catalogue: Catalogue, known: Known) -> Floats:
     baskets = len(np.unique(known.days[known.bought]))
     lines = int(known.bought.sum())
     distinct = len(np.unique(known.rows[known.bought]))
@@ -252,6 +253,7 @@ def _visitor(known: Known) -> Floats:
             known.days[-1] if len(known.days) else np.nan,
             1 - distinct / lines if lines else np.nan,
             len(known.visit),
+            catalogue.count_customers[known.rows[-1]] if len(known.rows) else np.nan,
         ]
     )
 
