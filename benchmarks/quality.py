@@ -2,8 +2,8 @@
 
     python -m benchmarks.quality FOLDER
 
-Complete Journey comes from its package; FOLDER holds ``online_retail*.parquet`` (UCI Online Retail II). What is not there is
-named and left out.
+Complete Journey comes from its package; FOLDER holds ``online_retail*.parquet`` (UCI Online Retail II) and
+``yoochoose_clicks*.parquet`` (RecSys Challenge 2015). What is not there is named and left out.
 """
 
 import argparse
@@ -18,14 +18,17 @@ import pandas as pd
 
 from benchmarks.measure import keep
 from features.sources.complete_journey import import_complete_journey
+from features.sources.files import import_file
 from features.sources.online_retail import import_online_retail
 from regulars.engine import connect
 from regulars.errors import MissingData
 from regulars.lake import Lake
+from regulars.tables import TABLES
 from training.churn import train_churn
 from training.recommender import train_recommender
 
 RETAIL = "online_retail*.parquet"
+CLICKS = "yoochoose_clicks*.parquet"
 # data set, model, as of, horizon in days
 PLAN = (
     ("complete-journey", "churn", "2017-12-11", 28),
@@ -33,6 +36,7 @@ PLAN = (
     ("online-retail", "churn", "2010-10-01", 60),
     ("online-retail", "churn", "2010-11-25", 90),
     ("online-retail", "recommender", "2010-10-01", 28),
+    ("yoochoose", "recommender", "2014-04-05", 1),
 )
 
 
@@ -68,6 +72,12 @@ def _lakes(folder: Path, scratch: Path) -> Iterator[tuple[str, Lake]]:
         yield "online-retail", retail
     else:
         print(f"online-retail is left out: {folder} holds no {RETAIL}")
+    files = sorted(folder.glob(CLICKS))
+    if files:
+        _clicks(Lake(scratch / "clicks"), files[0], scratch)
+        yield "yoochoose", Lake(scratch / "clicks")
+    else:
+        print(f"yoochoose is left out: {folder} holds no {CLICKS}")
 
 
 def _trained(lake: Lake, model: str, as_of: str, horizon: int) -> pd.DataFrame:
@@ -80,9 +90,35 @@ def _trained(lake: Lake, model: str, as_of: str, horizon: int) -> pd.DataFrame:
 
 
 def _wide(table: pd.DataFrame) -> pd.DataFrame:
-    cells = [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in table.itertuples()]
-    wide = table.assign(cell=cells).pivot(index="model", columns="metric", values="cell")
-    return wide.loc[list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["metric"]))]
+    """A churn table by model; a recommender's, which has many metrics, by metric, and how far each model is from ours."""
+    names = list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["metric"]))
+    if "difference" not in table:
+        cells = [f"{row.value:.4f} ({row.low:.4f} to {row.high:.4f})" for row in table.itertuples()]
+        return table.assign(cell=cells).pivot(index="model", columns="metric", values="cell").loc[names]
+    cells = [
+        f"{row.value:.4f} ({row.difference:+.4f}: {row.difference_low:+.4f} to {row.difference_high:+.4f})"
+        for row in table.itertuples()
+    ]
+    return table.assign(cell=cells).pivot(index="metric", columns="model", values="cell").loc[names[::-1]]
+
+
+def _clicks(lake: Lake, file: Path, scratch: Path) -> None:
+    """A file of SessionId, ItemId, Time (seconds) as views without a customer; a reload of the same item is left out."""
+    clicks = pd.read_parquet(file).sort_values(["SessionId", "Time"], kind="stable", ignore_index=True)
+    again = clicks[["SessionId", "ItemId"]].eq(clicks[["SessionId", "ItemId"]].shift()).all(axis=1)
+    clicks = clicks[~again].reset_index(drop=True)
+    events = pd.DataFrame(
+        {
+            "event_id": clicks.index.astype(str),
+            "occurred_at": pd.to_datetime(clicks["Time"], unit="s", utc=True).dt.floor("s"),
+            "name": "Product Viewed",
+            "anonymous_id": clicks["SessionId"].astype(str),
+            "session_id": clicks["SessionId"].astype(str),
+            "product_id": clicks["ItemId"].astype(str),
+        }
+    )
+    events.to_parquet(scratch / "clicks.parquet", index=False)
+    import_file(lake, TABLES["events"], scratch / "clicks.parquet", mapping={}, timezone="UTC", refused_folder=scratch)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ RULE = "_rule"
 _RECEIVED = Column("received_at", "time")
 _ZONE = r":\d{2}(\.\d+)?\s*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)$"
 _WHOLE_FLOAT = r"^(0|-?[1-9][0-9]*)\.0$"
+_ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
 _FLOATS = ("DOUBLE", "FLOAT", "DECIMAL")
 
 
@@ -219,8 +220,8 @@ def _id(column: str, kind: str, text: str) -> str:
 
 def _time(column: str, kind: str, text: str, timezone: str) -> str:
     local = f"({{}} at time zone {literal(timezone)}) at time zone 'UTC'"
-    if kind == "TIMESTAMP WITH TIME ZONE":
-        return f"({column} at time zone 'UTC')::timestamp"
+    if kind in _ZONED:
+        return f"({column}::timestamptz at time zone 'UTC')::timestamp"
     if kind.startswith("TIMESTAMP") or kind == "DATE":
         return f"({local.format(f'{column}::timestamp')})::timestamp"
     if kind != "VARCHAR":

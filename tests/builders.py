@@ -15,9 +15,13 @@ from regulars.as_of import ORDER, RECEIVED, with_validity
 from regulars.engine import read_files
 from regulars.ids import IdMap
 from regulars.models.retrieval import Catalogue, Retrieval
+from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.followers import Followers
+from regulars.models.retrievers.lookalikes import Lookalikes
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
+from regulars.models.retrievers.sessions import Sessions
 from regulars.tables import TABLES
 
 ARROW = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "time": pa.timestamp("us")}
@@ -87,13 +91,40 @@ def tiny_retrieval(ids: IdMap) -> Retrieval:
         gap_days=np.full(6, 14.0, np.float32),
     )
     vectors = np.column_stack([group == 0, group == 1]) + np.arange(6)[:, None] / 100
+    pairs = np.array([[0, 1], [0, 2], [1, 2], [3, 4], [3, 5], [4, 5]])
+    sessions = Sessions(
+        products=pairs.ravel().astype(np.int32),
+        starts=np.arange(0, 13, 2),
+        postings=np.array([1, 0, 2, 0, 2, 1, 4, 3, 5, 3, 5, 4], np.int32),
+        posting_starts=np.arange(0, 13, 2),
+        rarity=np.full(6, np.log(3), np.float32),
+    )
+    lookalikes = Lookalikes(
+        rows=np.arange(6, dtype=np.int32),
+        values=np.array([0.8, 0.6, 0.2, 0.8, 0.6, 0.2], np.float32),
+        starts=np.array([0, 3, 6]),
+        postings=group.astype(np.int32),
+        posting_values=(np.array([0.8, 0.6, 0.2] * 2) / np.sqrt(1.04)).astype(np.float32),
+        posting_starts=np.arange(7),
+    )
+    content = Content(
+        words=group.astype(np.int32),
+        weights=np.ones(6, np.float32),
+        starts=np.arange(7),
+        fresh=np.array([2, 5], np.int32),
+    )
     return Retrieval(
         ids=ids,
         catalogue=catalogue,
-        popular=Popular(np.column_stack([counts] * 3)),
+        popular=Popular(np.column_stack([counts] * 4)),
         factors=Factors(vectors.astype(np.float32), 0.05, 20.0),
         baskets=together,
         visitors=together,
+        linear=together,
+        followers=Followers(together),
+        sessions=sessions,
+        lookalikes=lookalikes,
+        content=content,
     )
 
 

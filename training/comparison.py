@@ -4,7 +4,7 @@ A holdout is a span [FROM, TO): features and histories are those known just befo
 in it. A version whose training saw any of it is refused.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,9 +20,11 @@ from regulars.errors import DataError, MissingData
 from regulars.models.churn import ChurnModel
 from regulars.models.recommender import Context, Recommender
 from training.churn import churn_baselines
-from training.metrics import CHURN_METRICS, bootstrap_interval, metric_interval, ndcg_at, recall_at, resamples
-from training.ranking_baselines import BASELINES, tuned_half_life
-from training.recommender import Snapshot, snapshot_at
+from training.lessons import Snapshot
+from training.metrics import CHURN_METRICS, metric_interval, resamples
+from training.ranking_baselines import baseline_lists
+from training.ranking_metrics import ranking_table
+from training.recommender import snapshot_at
 
 Floats = NDArray[np.float64]
 
@@ -158,11 +160,9 @@ def compare_recommenders(
     lists = _baseline_lists(snapshot, seed=seed)
     for label, model in fitting.items():
         lists[label] = _lists(model, snapshot)
-    targets = [set(example.wanted) for example in snapshot.examples]
-    products = len(snapshot.retrieval.ids)
     judge = champion if champion in fitting else None
-    table = _recommender_rows(lists, targets, judge, products=products, seed=seed)
-    return Compared("recommender", start, end, judge, table, refused)
+    table = ranking_table(lists, snapshot, snapshot.examples, ours=judge, k=K, seed=seed).assign(segment="all")
+    return Compared("recommender", start, end, judge, table[list(COLUMNS)], refused)
 
 
 def calibration(truth: Floats, chance: Floats, *, bins: int = 10) -> list[dict[str, float]]:
@@ -258,12 +258,9 @@ def _segments(tables: Tables, features: pd.DataFrame, by: str | None, start: dat
 
 
 def _baseline_lists(snapshot: Snapshot, *, seed: int) -> dict[str, list[list[str]]]:
-    half_life = tuned_half_life(None)
     ids = snapshot.retrieval.ids
-    return {
-        name: [ids.ids(rows) for rows in baseline(snapshot, half_life=half_life, n=K, seed=seed)]
-        for name, baseline in BASELINES.items()
-    }
+    found = baseline_lists(snapshot, None, snapshot.examples, n=K, seed=seed)
+    return {name: [ids.ids(rows) for rows in lists] for name, lists in found.items()}
 
 
 def _lists(model: Recommender, snapshot: Snapshot) -> list[list[str]]:
@@ -271,29 +268,3 @@ def _lists(model: Recommender, snapshot: Snapshot) -> list[list[str]]:
     contexts = [Context(moment=example.moment) for example in snapshot.examples]
     answers = model.recommend_many(histories, contexts, n=K)
     return [[item.product_id for item in answer.items] for answer in answers]
-
-
-def _recommender_rows(
-    lists: Mapping[str, Sequence[Sequence[str]]],
-    targets: Sequence[set[str]],
-    champion: str | None,
-    *,
-    products: int,
-    seed: int,
-) -> pd.DataFrame:
-    lines: list[tuple[Any, ...]] = []
-    for metric, measure in ((f"ndcg@{K}", ndcg_at), (f"recall@{K}", recall_at)):
-        reference = measure(lists[champion], targets, K) if champion else None
-        for label, listed in lists.items():
-            each = measure(listed, targets, K)
-            apart: tuple[float, ...] = (np.nan, np.nan, np.nan)
-            if reference is not None:
-                apart = (float((each - reference).mean()), *bootstrap_interval(each - reference, seed=seed))
-            lines.append(("all", label, metric, float(each.mean()), *bootstrap_interval(each, seed=seed), *apart))
-    shown = {
-        label: len({product for row in listed for product in row}) / max(products, 1) for label, listed in lists.items()
-    }
-    for label, share in shown.items():
-        apart = (share - shown[champion],) * 3 if champion else (np.nan,) * 3
-        lines.append(("all", label, f"coverage@{K}", share, share, share, *apart))
-    return pd.DataFrame(lines, columns=list(COLUMNS))

@@ -6,9 +6,8 @@ without purchases of known customers learns the next products of a session inste
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import lightgbm
 import numpy as np
@@ -16,15 +15,17 @@ import pandas as pd
 
 from regulars.as_of import Tables
 from regulars.errors import DataError
-from regulars.ids import Rows
-from regulars.models.history import NEWEST, History, Known, known_rows
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.chances import Chances
+from regulars.models.history import NEWEST, History, known_rows
+from regulars.models.pairs import pair_features
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
-from training.metrics import bootstrap_interval, ndcg_at, recall_at
-from training.ranking_baselines import BASELINES, tuned_half_life
-from training.results import COLUMNS, Trained
-from training.retrieving import Visits, fit_retrieval, read_shop, read_visits
+from training.lessons import BOUGHT, LEAST_EXAMPLES, Example, Snapshot, fit_chances, fit_ranker, lessons_of
+from training.ranking_baselines import baseline_lists
+from training.ranking_metrics import COLUMNS, ranking_table
+from training.results import Trained
+from training.retrieving import fit_retrieval, read_shop
+from training.visits import Visits, read_visits
 
 log = logging.getLogger(__name__)
 
@@ -35,42 +36,21 @@ PARAMS: dict[str, Any] = {
     "min_data_in_leaf": 100,
     "feature_fraction": 0.7,
     "lambda_l2": 5.0,
-    "snapshots": 3,
-    "visitors": 4_000,
-    "negatives": 150,
+    "snapshots": 8,
+    "visitors": 1_700,
+    "examples": 5_000,
+    "negatives": 60,
 }
 K = 20
-LEAST_EXAMPLES = 50
-CUTS_PER_SESSION = 2
+MOST_JUDGED = 1_500
+MOST_CALIBRATED = 500
+T = TypeVar("T")
+CUTS_PER_SESSION = 4
+MOMENTS_PER_EXAMPLE = 1.6  # moments of a session are many and alike
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
 )
-
-
-@dataclass(frozen=True)
-class Example:
-    """One history at a moment, and the products (rows of the snapshot's catalogue, sorted) that came after it.
-
-    ``wanted`` are their ids, also of products that did not exist at the moment, which no method can know.
-    """
-
-    known: Known
-    moment: int
-    targets: Rows
-    wanted: tuple[str, ...]
-    history: History
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """What was known at ``at`` and what came until ``until``."""
-
-    at: datetime
-    until: datetime
-    retrieval: Retrieval
-    visits: Visits
-    examples: tuple[Example, ...]
 
 
 def train_recommender(
@@ -97,16 +77,37 @@ def train_recommender(
         if sold
         else _session_moments(rows, as_of, int(chosen["snapshots"]))
     )
-    taken = []
+    newest, earlier, lessons = None, None, []
     for at, until in moments:
-        taken.append(_snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed))
-        log.info("recommender: %s visitors came back after %s", len(taken[-1].examples), f"{at:%Y-%m-%d}")
-    judged = _judge(taken, chosen=chosen, seed=seed, what="bought" if sold else "looked at")
-    ranker = _fit_ranker(taken, chosen=chosen, seed=seed)
+        taken = _snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed)
+        log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
+        newest, earlier = newest or taken, taken if newest and not earlier else earlier
+        lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
+        if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1.0 if sold else MOMENTS_PER_EXAMPLE):
+            break
+    examples = _drawn(newest.examples, most=MOST_JUDGED, seed=seed) if newest else []
+    trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)
+    judged = _judge(newest, earlier, examples, trial, seed=seed, what="bought" if sold else "looked at")
+    chances = _chances(newest, examples, trial, only_new=False)
+    log.info("recommender: judged beside its baselines")
+    ranker = fit_ranker(lessons, chosen=chosen, seed=seed)
+    explorer = explorer_chances = None
+    if sold:
+        new = [part.of_new_products for part in lessons]
+        explorer = fit_ranker(new, chosen=chosen, seed=seed)
+        explorer_chances = _chances(newest, examples, fit_ranker(new[1:], chosen=chosen, seed=seed), only_new=True)
     retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
     settings = {"horizon_days": horizon_days, "seed": seed}
     settings |= {"params": dict(params)} if params else {}
-    model = Recommender(retrieval, ranker, about={"as_of": as_of.isoformat(), "horizon_days": horizon_days})
+    wanted = f"probability of a purchase within {horizon_days} days" if sold else "probability of a look in this visit"
+    model = Recommender(
+        retrieval,
+        ranker,
+        explorer=explorer,
+        chances=chances if ranker else None,
+        explorer_chances=explorer_chances if explorer else None,
+        about={"as_of": as_of.isoformat(), "horizon_days": horizon_days, "score": wanted},
+    )
     ours = judged[judged["model"] == "regulars"]
     metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
     metrics |= {"products": float(len(products))}
@@ -188,7 +189,9 @@ def _bought(
         targets = np.sort(retrieval.ids.rows(wanted[visitor]))
         if len(known.products):
             wants = tuple(wanted[visitor])
-            examples.append(Example(known, moment, targets[targets >= 0], wants, _history(visits, part, retrieval)))
+            before = np.unique(visits.rows[part][visits.bought[part]])
+            history = _history(visits, part, retrieval)
+            examples.append(Example(known, moment, targets[targets >= 0], wants, history, before))
     return examples
 
 
@@ -202,8 +205,8 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
         part = slice(now.starts[row], now.starts[row + 1])
         old = slice(visits.starts[past], visits.starts[past + 1]) if past >= 0 else slice(0, 0)
         baskets, at, rows = now.baskets[part], now.at[part], now.rows[part]
-        for cut in np.unique(rng.integers(1, max(len(rows), 2), size=CUTS_PER_SESSION)):
-            after = np.flatnonzero(baskets[cut:] == baskets[cut - 1]) + cut
+        for cut in np.sort(rng.permutation(np.arange(1, len(rows)))[:CUTS_PER_SESSION]):
+            after = np.flatnonzero((baskets[cut:] == baskets[cut - 1]) & (rows[cut:] != rows[cut - 1])) + cut
             targets = np.unique(rows[after])
             wants = tuple(dict.fromkeys(now.product_ids[part.start + place] for place in after))
             if not wants:
@@ -218,9 +221,11 @@ def _followed(window: pd.DataFrame, visits: Visits, retrieval: Retrieval, *, mos
             )
             seen = _history(now, slice(part.start, part.start + int(cut)), retrieval)
             if len(known.products):
+                history = _joined(_history(visits, old, retrieval), seen)
+                before = np.unique(np.concatenate([visits.rows[old], rows[:cut]]))
                 examples.append(
                     Example(
-                        known, moment, targets[targets >= 0], wants, _joined(_history(visits, old, retrieval), seen)
+                        known, moment, targets[targets >= 0], wants, history, before[before >= 0], int(rows[after[0]])
                     )
                 )
     return examples
@@ -240,80 +245,58 @@ def _joined(first: History, then: History) -> History:
     )
 
 
-def _drawn(visitors: Sequence[str], *, most: int, seed: int) -> list[str]:
-    """``most`` of the visitors, drawn evenly, in their order."""
-    if len(visitors) <= most:
-        return list(visitors)
-    drawn = np.random.default_rng(seed).choice(len(visitors), size=most, replace=False)
-    return [visitors[place] for place in np.sort(drawn)]
+def _drawn(given: Sequence[T], *, most: int, seed: int) -> list[T]:
+    """``most`` of what is given, drawn evenly, in their order."""
+    if len(given) <= most:
+        return list(given)
+    drawn = np.random.default_rng(seed).choice(len(given), size=most, replace=False)
+    return [given[place] for place in np.sort(drawn)]
 
 
-def _fit_ranker(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int) -> lightgbm.Booster | None:
-    """LambdaMART over the candidates of every example; None where too few visitors came back."""
-    if sum(len(snapshot.examples) for snapshot in taken) < LEAST_EXAMPLES:
-        return None
-    rng = np.random.default_rng(seed)
-    matrices, labels, sizes = [], [], []
-    for snapshot in taken:
-        for example in snapshot.examples:
-            rows = snapshot.retrieval.candidates(example.known)
-            hit = np.isin(rows, example.targets)
-            if not hit.any():
-                continue
-            others = np.flatnonzero(~hit)
-            if len(others) > chosen["negatives"]:
-                others = rng.choice(others, size=int(chosen["negatives"]), replace=False)
-            kept = np.sort(np.concatenate([np.flatnonzero(hit), others]))
-            matrices.append(pair_features(snapshot.retrieval, example.known, rows[kept], moment=example.moment))
-            labels.append(hit[kept])
-            sizes.append(len(kept))
-    settings = {name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")}
-    settings |= {
-        "objective": "lambdarank",
-        "lambdarank_truncation_level": 30,
-        "min_data_in_leaf": int(chosen["min_data_in_leaf"]),
-        "seed": seed,
-        "deterministic": True,
-        "force_row_wise": True,
-        "verbose": -1,
-    }
-    if not matrices:
-        return None
-    data = lightgbm.Dataset(
-        np.vstack(matrices), np.concatenate(labels).astype(float), group=sizes, feature_name=list(NAMES)
-    )
-    return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
-
-
-def _judge(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int, what: str) -> pd.DataFrame:
+def _judge(
+    test: Snapshot | None,
+    earlier: Snapshot | None,
+    examples: Sequence[Example],
+    ranker: lightgbm.Booster | None,
+    *,
+    seed: int,
+    what: str,
+) -> pd.DataFrame:
     """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
-    if not taken or not taken[0].examples:
-        return pd.DataFrame(columns=list(COLUMNS))
-    test, earlier = taken[0], taken[1:]
-    targets = [set(example.wanted) for example in test.examples]
+    if test is None or not examples:
+        return pd.DataFrame(columns=[*COLUMNS, "split"])
     split = (
-        f"{len(targets):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
+        f"{len(examples):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
         f"{len(test.retrieval.ids):,} candidates; learnt before"
     )
-    half_life = tuned_half_life(earlier[0] if earlier else None)
-    log.info("recommender: personal top has a half-life of %g days", half_life)
-    lists: dict[str, list[list[int]]] = {
-        name: baseline(test, half_life=half_life, n=K, seed=seed) for name, baseline in BASELINES.items()
-    }
-    lists["regulars"] = _ours(test, _fit_ranker(earlier, chosen=chosen, seed=seed))
-    rows = []
-    for name, found in lists.items():
-        listed = [test.retrieval.ids.ids(one) for one in found]
-        for metric, measure in (("ndcg@20", ndcg_at), ("recall@20", recall_at)):
-            each = measure(listed, targets, K)
-            low, high = bootstrap_interval(each, seed=seed)
-            rows.append((name, metric, float(each.mean()), low, high, split))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    lists = baseline_lists(test, earlier, examples, n=K, seed=seed)
+    log.info("recommender: baselines are measured")
+    lists["regulars"] = _ours(test, examples, ranker)
+    named = {label: [test.retrieval.ids.ids(one) for one in found] for label, found in lists.items()}
+    return ranking_table(named, test, examples, ours="regulars", k=K, seed=seed).assign(split=split)
 
 
-def _ours(test: Snapshot, ranker: lightgbm.Booster | None) -> list[list[int]]:
+def _ours(test: Snapshot, examples: Sequence[Example], ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
-    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in test.examples]
+    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
+
+
+def _chances(
+    test: Snapshot | None, examples: Sequence[Example], ranker: lightgbm.Booster | None, *, only_new: bool
+) -> Chances | None:
+    """What the scores of a ranker that saw nothing of ``test`` came to there, over all candidates of the examples."""
+    if test is None or ranker is None:
+        return None
+    scores, hits = [], []
+    for example in examples[:MOST_CALIBRATED]:
+        clues = test.retrieval.clues(example.known)
+        rows = test.retrieval.candidates(example.known, clues)
+        features = pair_features(test.retrieval, example.known, rows, moment=example.moment, clues=clues)
+        kept = features[:, BOUGHT] == 0 if only_new else np.ones(len(rows), dtype=bool)
+        if kept.any():
+            scores.append(np.asarray(ranker.predict(features[kept]), dtype=float))
+            hits.append(np.isin(rows[kept], example.targets))
+    return fit_chances(np.concatenate(scores), np.concatenate(hits)) if scores else None
 
 
 def _naive(at: datetime) -> pd.Timestamp:

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
@@ -19,44 +18,29 @@ from features.products import product_features
 from regulars.as_of import Tables
 from regulars.errors import MissingData
 from regulars.ids import IdMap
-from regulars.models.history import DAY_S, NEWEST, STRENGTH, faded_by
+from regulars.models.history import DAY_S, STRENGTH, faded_by
 from regulars.models.retrieval import Catalogue, Retrieval
 from regulars.models.retrievers.factors import Factors, confidences
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import HALF_LIVES_DAYS, Popular
+from training.stores import (
+    fit_content,
+    fit_followers,
+    fit_linear,
+    fit_lookalikes,
+    fit_sessions,
+    nobody_near,
+    strongest_of,
+)
+from training.visits import Visits, read_visits, seconds
 
 Ints = NDArray[np.int64]
 
 FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 10, 0.05, 20.0
 LEAST_VISITORS = 3
-NEAREST = 30
+NEAREST = 50
 SHRINK_CUSTOMERS = 5.0
 MOST_FITTED_VISITORS = 200_000
-
-
-@dataclass(frozen=True)
-class Visits:
-    """All interactions of known visitors, sorted by visitor and time; one value per interaction.
-
-    ``starts`` (n_visitors + 1,): where each visitor's begin. ``baskets``: numbers of orders or sessions.
-    """
-
-    visitors: IdMap
-    starts: Ints
-    visitor: Ints
-    product_ids: list[str]
-    kinds: list[str]
-    rows: Ints
-    at: Ints
-    bought: NDArray[np.bool_]
-    strength: NDArray[np.float64]
-    baskets: Ints
-
-    @property
-    def newest(self) -> NDArray[np.bool_]:
-        """True for the newest 500 of each visitor, which is all that a history may hold."""
-        ends = self.starts[1:][self.visitor]
-        return np.arange(len(self.rows)) >= ends - NEWEST
 
 
 def read_shop(tables: Tables, *, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -74,31 +58,6 @@ def read_shop(tables: Tables, *, as_of: datetime) -> tuple[pd.DataFrame, pd.Data
     return rows, products
 
 
-def read_visits(rows: pd.DataFrame, ids: IdMap) -> Visits:
-    """The interactions of ``rows`` (of ``read_shop``) that have a visitor and say something."""
-    strength = rows["kind"].map(STRENGTH).fillna(0.0)
-    kept = rows[rows["visitor_id"].notna() & (strength > 0)]
-    codes, names = pd.factorize(kept["visitor_id"], sort=True)
-    at = _seconds(kept["occurred_at"])
-    named = pd.factorize(kept["basket_id"])[0]
-    days = codes.astype(np.int64) * 100_000 + at // DAY_S
-    baskets = np.where(named >= 0, named, -1 - days)
-    visitor = np.asarray(codes, dtype=np.int64)
-    named_products = kept["product_id"].tolist()
-    return Visits(
-        visitors=IdMap(map(str, names)),
-        starts=np.searchsorted(visitor, np.arange(len(names) + 1)),
-        visitor=visitor,
-        product_ids=named_products,
-        kinds=kept["kind"].tolist(),
-        rows=ids.rows(named_products),
-        at=at,
-        bought=(kept["kind"] == "purchase").to_numpy(bool),
-        strength=strength[kept.index].to_numpy(float),
-        baskets=np.unique(baskets, return_inverse=True)[1].astype(np.int64),
-    )
-
-
 def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime, seed: int) -> Retrieval:
     """Everything but the ranker, from what ``read_shop`` gave."""
     ids = IdMap(products["product_id"].tolist())
@@ -111,6 +70,11 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         factors=_factors(visits, len(ids), seed=seed),
         baskets=_neighbours(visits.baskets, visits, len(ids), model=CosineRecommender(K=NEAREST + 1)),
         visitors=_neighbours(visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)),
+        linear=fit_linear(visits, len(ids)),
+        followers=fit_followers(visits, len(ids), most=2 * NEAREST),
+        sessions=fit_sessions(visits, len(ids)),
+        lookalikes=fit_lookalikes(visits, len(ids)),
+        content=fit_content(products, least_visitors=LEAST_VISITORS),
     )
 
 
@@ -126,7 +90,7 @@ def _catalogue(products: pd.DataFrame, visits: Visits, *, moment: int) -> Catalo
     category = products["category"].astype("string")
     parent = category.str.rsplit(" > ", n=1).str[0]
     seen = products["first_seen_at"]
-    first = np.where(seen.notna(), _seconds(seen.fillna(pd.Timestamp(0))), moment)
+    first = np.where(seen.notna(), seconds(seen.fillna(pd.Timestamp(0))), moment)
     again, gap = _repeats(visits, len(products))
     return Catalogue(
         category=_numbers(category),
@@ -161,7 +125,7 @@ def _repeats(visits: Visits, count: int) -> tuple[NDArray[np.float32], NDArray[n
 
 def _popular(rows: pd.DataFrame, ids: IdMap, *, moment: int) -> Popular:
     """A product counts once per visitor and day; without a visitor once per row."""
-    at = _seconds(rows["occurred_at"])
+    at = seconds(rows["occurred_at"])
     frame = pd.DataFrame(
         {
             "row": ids.rows(rows["product_id"].tolist()),
@@ -225,34 +189,12 @@ def _neighbours(groups: Ints, visits: Visits, count: int, *, model: CosineRecomm
     rare = np.bincount(visitors.indices, minlength=count) < LEAST_VISITORS
     matrix = (matrix @ sparse.diags((~rare).astype(float))).tocsr()
     matrix.eliminate_zeros()
-    near = np.full((count, NEAREST), -1, np.int32)
-    similarity = np.zeros((count, NEAREST), np.float32)
-    if matrix.nnz:
-        with quietly():
-            model.fit(matrix, show_progress=False)
-        _nearest(model.similarity.tocsr(), near, similarity)
-    return Neighbours(near, similarity)
-
-
-def _nearest(found: sparse.csr_matrix, near: NDArray[np.int32], similarity: NDArray[np.float32]) -> None:
-    """Fill in each row's neighbours, best first, ties by row, the product itself left out; scaled to at most 1."""
-    rows = np.repeat(np.arange(found.shape[0]), np.diff(found.indptr))
-    kept = (rows != found.indices) & (found.data > 0)
-    rows, columns, values = rows[kept], found.indices[kept], found.data[kept]
-    if not len(rows):
-        return
-    values = values / values.max()
-    order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order]
-    place = np.arange(len(rows)) - np.searchsorted(rows, rows)
-    kept = place < near.shape[1]
-    near[rows[kept], place[kept]] = columns[kept]
-    similarity[rows[kept], place[kept]] = values[kept]
+    if not matrix.nnz:
+        return nobody_near(count, most=NEAREST)
+    with quietly():
+        model.fit(matrix, show_progress=False)
+    return strongest_of(model.similarity.tocsr(), count, most=NEAREST)
 
 
 def _numbers(values: pd.Series) -> NDArray[np.int32]:
     return np.asarray(pd.factorize(values, sort=True)[0], dtype=np.int32)
-
-
-def _seconds(times: pd.Series) -> Ints:
-    return times.to_numpy().astype("datetime64[s]").astype(np.int64)

@@ -5,6 +5,7 @@ A customer is their history: nothing here knows who they are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ DAY_S = 86_400
 NEWEST = 500
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 STRENGTH_HALF_LIFE_DAYS = 60.0
+SAME_VISIT_DAYS = 1 / 24
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,30 @@ class Known:
     place: Rows
     weights: Floats
 
-    @property
+    @cached_property
     def newest(self) -> Rows:
         """The distinct products, the latest touched first."""
-        _, first = np.unique(self.rows[::-1], return_index=True)
-        return self.rows[::-1][np.sort(first)]
+        return _latest_first(self.rows)
+
+    @cached_property
+    def visit(self) -> Rows:
+        """The products of the latest visit, one per interaction, oldest first: no hour passes between two of them."""
+        breaks = np.flatnonzero(self.days[:-1] - self.days[1:] > SAME_VISIT_DAYS)
+        return self.rows[breaks[-1] + 1 if len(breaks) else 0 :]
+
+    @cached_property
+    def visited(self) -> tuple[Rows, Rows]:
+        """The distinct products of the latest visit, latest first, and after each how many other moments there were."""
+        backwards, ages = self.visit[::-1], self.days[len(self.rows) - len(self.visit) :][::-1]
+        first = np.sort(np.unique(backwards, return_index=True)[1])
+        return backwards[first], np.searchsorted(np.unique(ages), ages[first])
+
+    @cached_property
+    def looking_at(self) -> int:
+        """The product that is looked at right now, -1 where the newest interaction is a purchase or an hour old."""
+        if not len(self.rows) or self.bought[-1] or self.days[-1] > SAME_VISIT_DAYS:
+            return -1
+        return int(self.rows[-1])
 
 
 def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
@@ -80,3 +101,8 @@ def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], str
 def faded_by(at: NDArray[np.int64], last: NDArray[np.int64] | int) -> Floats:
     """By what an interaction at ``at`` counts less than one at ``last`` (seconds): 0.5 for every 60 days."""
     return np.asarray(np.exp2((at - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS)), dtype=float)
+
+
+def _latest_first(rows: Rows) -> Rows:
+    _, first = np.unique(rows[::-1], return_index=True)
+    return rows[::-1][np.sort(first)]

@@ -5,15 +5,37 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import DAY_S, Known
-from regulars.models.retrieval import Retrieval
-from regulars.models.retrievers.neighbours import scores_at, strongest
-from regulars.models.retrievers.repeat import at_products
+from regulars.models.retrieval import Catalogue, Clues, Retrieval
+from regulars.models.retrievers.lookalikes import OWN_SHARE
+from regulars.models.retrievers.reached import scores_at
 
 Floats = NDArray[np.float64]
 
 NEVER_DAYS = 3_650.0
 FADING_DAYS = (7.0, 30.0, 90.0)
-RECENT = 10
+NEAR = (
+    "baskets",
+    "visitors",
+    "newest",
+    "recent",
+    "linear",
+    "followers",
+    "following",
+    "sessions",
+    "sessions_rarity",
+    "sessions_after",
+    "linear_visit",
+    "lookalikes",
+    "own_frequency",
+    "frequency",
+    "factors",
+    "content",
+    "factors_newest",
+    "visit_count",
+)
+SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
+SHARED = ("newest", "followers", *SESSIONS, "frequency")
+RANKED = ("visitors", "linear", "newest", "followers", *SESSIONS, "lookalikes", "frequency", "popular")
 NAMES = (
     # the visitor and this product
     "bought_days",
@@ -29,6 +51,7 @@ NAMES = (
     "days_since_touched",
     "place_from_end",
     # the product
+    "popular_1d",
     "popular_7d",
     "popular_30d",
     "popular_120d",
@@ -44,7 +67,40 @@ NAMES = (
     "near_visitors",
     "near_newest",
     "near_recent",
+    "near_linear",
+    "follows",
+    "follows_newest",
+    "in_sessions",
+    "in_sessions_rarity",
+    "in_sessions_after",
+    "near_linear_visit",
+    "of_lookalikes",
+    "own_frequency",
+    "frequency",
     "factors",
+    "content",
+    "factors_newest",
+    "visit_count",
+    # the same against the other candidates: share of the highest, and rank
+    "near_newest_share",
+    "follows_share",
+    "in_sessions_share",
+    "in_sessions_rarity_share",
+    "in_sessions_after_share",
+    "near_linear_visit_share",
+    "frequency_share",
+    "near_visitors_rank",
+    "near_linear_rank",
+    "near_newest_rank",
+    "follows_rank",
+    "in_sessions_rank",
+    "in_sessions_rarity_rank",
+    "in_sessions_after_rank",
+    "near_linear_visit_rank",
+    "of_lookalikes_rank",
+    "frequency_rank",
+    "popular_rank",
+    # what they have in common
     "category_share",
     "parent_share",
     "brand_share",
@@ -56,18 +112,28 @@ NAMES = (
     "products_per_basket",
     "days_since_any",
     "repeat_share",
+    "visit_length",
+    "newest_known_by",
 )
 
 
-def pair_features(retrieval: Retrieval, known: Known, rows: Rows, *, moment: int) -> NDArray[np.float32]:
-    """Shape (n_rows, n_names), columns as ``NAMES``; nan where a value is not defined."""
+def pair_features(
+    retrieval: Retrieval, known: Known, rows: Rows, *, moment: int, clues: Clues | None = None
+) -> NDArray[np.float32]:
+    """Shape (n_rows, n_names), columns as ``NAMES``; nan where a value is not defined.
+
+    ``rows`` are all candidates: shares and ranks are among them. ``clues`` are the history's, where they are at hand.
+    """
     if not len(rows):
         return np.zeros((0, len(NAMES)), np.float32)
+    clues = retrieval.clues(known) if clues is None else clues
     own = _own(known, rows)
     product = _product(retrieval, rows, own[:, 4], moment=moment)
-    near = _near(retrieval, known, rows)
-    visitor = np.broadcast_to(_visitor(known), (len(rows), 6))
-    return np.hstack([own, product, near, visitor]).astype(np.float32)
+    near = _near(retrieval, known, rows, clues)
+    against = _against_others(near, product[:, 2])
+    common = _common(retrieval.catalogue, known, rows)
+    visitor = np.broadcast_to(_visitor(retrieval.catalogue, known), (len(rows), 8))
+    return np.hstack([own, product, near, against, common, visitor]).astype(np.float32)
 
 
 def _own(known: Known, rows: Rows) -> Floats:
@@ -103,7 +169,12 @@ def _own(known: Known, rows: Rows) -> Floats:
         (touched, NEVER_DAYS),
         (from_end, np.nan),
     ]
-    return np.column_stack([at_products(known, values, rows, missing=missing) for values, missing in columns])
+    defaults = np.array([missing for _, missing in columns])
+    if not count:
+        return np.tile(defaults, (len(rows), 1))
+    table = np.vstack([np.column_stack([values for values, _ in columns]), defaults])
+    at = np.minimum(np.searchsorted(known.products, rows), count - 1)
+    return table[np.where(known.products[at] == rows, at, count)]
 
 
 def _product(retrieval: Retrieval, rows: Rows, since: Floats, *, moment: int) -> Floats:
@@ -113,7 +184,7 @@ def _product(retrieval: Retrieval, rows: Rows, since: Floats, *, moment: int) ->
     return np.column_stack(
         [
             counts,
-            (counts[:, 0] + 0.1) / (counts[:, 1] + 0.1),
+            (counts[:, 1] + 0.1) / (counts[:, 2] + 0.1),
             catalogue.count_customers[rows],
             catalogue.repeat_rate[rows],
             gap,
@@ -124,19 +195,43 @@ def _product(retrieval: Retrieval, rows: Rows, since: Floats, *, moment: int) ->
     )
 
 
-def _near(retrieval: Retrieval, known: Known, rows: Rows) -> Floats:
-    catalogue = retrieval.catalogue
-    newest = known.newest[:RECENT]
-    falling: Floats = np.power(0.8, np.arange(len(newest), dtype=float))
-    strong = strongest(known)
+def _near(retrieval: Retrieval, known: Known, rows: Rows, clues: Clues) -> Floats:
+    """What each retriever says, columns as ``NEAR``."""
+    found = {name: scores_at(reached, rows) for name, reached in clues.items()}
+    visits, counts = np.unique(known.visit, return_counts=True)
+    found["frequency"] = OWN_SHARE * found["own_frequency"] + (1 - OWN_SHARE) * found["lookalikes"]
+    found["content"] = retrieval.content.scores(known, rows)
+    found["factors_newest"] = _like_newest(retrieval.factors.vectors, known, rows)
+    found["visit_count"] = scores_at((visits, counts.astype(float)), rows)
+    return np.column_stack([found[name] for name in NEAR])
+
+
+def _like_newest(vectors: NDArray[np.float32], known: Known, rows: Rows) -> Floats:
+    """The cosine of each row's vector with that of the latest product."""
+    if not len(known.rows):
+        return np.zeros(len(rows))
+    newest, own = vectors[known.rows[-1]], vectors[rows]
+    lengths = np.linalg.norm(own, axis=1) * np.linalg.norm(newest)
+    return np.asarray(own @ newest / np.maximum(lengths, 1e-9), dtype=float)
+
+
+def _against_others(near: Floats, popular: Floats) -> Floats:
+    columns = dict(zip(NEAR, near.T, strict=True)) | {"popular": popular}
+    shares = [columns[name] / max(float(columns[name].max()), 1e-12) for name in SHARED]
+    return np.column_stack([*shares, *(_ranks(columns[name]) for name in RANKED)])
+
+
+def _ranks(scores: Floats) -> Floats:
+    """1 for the highest score; nan where it is 0, which is where a retriever says nothing."""
+    ranks = np.empty(len(scores))
+    ranks[np.argsort(-scores, kind="stable")] = np.arange(1, len(scores) + 1)
+    return np.where(scores > 0, ranks, np.nan)
+
+
+def _common(catalogue: Catalogue, known: Known, rows: Rows) -> Floats:
     usual = _usual_price(catalogue.price[known.products], known.weights)
     return np.column_stack(
         [
-            scores_at(retrieval.baskets.reached(*strong), rows),
-            scores_at(retrieval.visitors.reached(*strong), rows),
-            scores_at(retrieval.baskets.reached(newest[:1], falling[:1]), rows),
-            scores_at(retrieval.baskets.reached(newest, falling), rows),
-            retrieval.factors.scores(known, rows),
             _share(catalogue.category, known, rows),
             _share(catalogue.parent, known, rows),
             _share(catalogue.brand, known, rows),
@@ -145,7 +240,7 @@ def _near(retrieval: Retrieval, known: Known, rows: Rows) -> Floats:
     )
 
 
-def _visitor(known: Known) -> Floats:
+def _visitor(catalogue: Catalogue, known: Known) -> Floats:
     baskets = len(np.unique(known.days[known.bought]))
     lines = int(known.bought.sum())
     distinct = len(np.unique(known.rows[known.bought]))
@@ -157,6 +252,8 @@ def _visitor(known: Known) -> Floats:
             lines / baskets if baskets else np.nan,
             known.days[-1] if len(known.days) else np.nan,
             1 - distinct / lines if lines else np.nan,
+            len(known.visit),
+            catalogue.count_customers[known.rows[-1]] if len(known.rows) else np.nan,
         ]
     )
 
@@ -185,5 +282,6 @@ def _distinct(place: Rows, day: Floats, count: int) -> Floats:
     """How many different days each place has."""
     if not len(place):
         return np.zeros(count)
-    pairs = np.unique(np.column_stack([place, day]), axis=0)
-    return np.bincount(pairs[:, 0].astype(np.int64), minlength=count).astype(float)
+    width = int(day.max()) + 1
+    pairs = np.unique(place * width + day.astype(np.int64))
+    return np.bincount(pairs // width, minlength=count).astype(float)

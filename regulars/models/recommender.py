@@ -18,15 +18,19 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError
 from regulars.ids import Rows
 from regulars.models.artifact import open_artifact, seal_artifact
+from regulars.models.chances import Chances
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
-from regulars.models.retrievers.neighbours import scores_at, strongest
+from regulars.models.retrievers.neighbours import strongest
+from regulars.models.retrievers.reached import scores_at
 
 KIND, FORMAT = "recommender", 1
 SHELVES = ("product", "cart")
 SHARE_OF_HISTORY = 0.1
 SHARE_OF_POPULARITY = 1e-4
+SHARE_OF_WORDS = 5e-3
+NEW_BESIDE = 30
 CHUNK = 200
 
 Floats = NDArray[np.float64]
@@ -51,7 +55,10 @@ class Context:
 
 @dataclass(frozen=True)
 class Recommendation:
-    """One product; ``reason_product_id`` is the one of the history or the page that the reason rests on."""
+    """One product. ``score`` is the probability (0-1) that ``Recommender.about["score"]`` names where a ranker made it; beside
+    a product or a cart it is only an order. ``reason_product_id`` is the one of the history or the page that the reason
+    rests on.
+    """
 
     product_id: str
     rank: int
@@ -68,12 +75,34 @@ class Answer:
     fallback: str | None
 
 
+@dataclass
+class _Asked:
+    """A question on its way: candidates, and their features until they have scores."""
+
+    known: Known
+    rows: Rows
+    features: NDArray[np.float32] | None
+    scores: Floats
+
+
 class Recommender:
     """Maps histories to products; nothing in it is about any one customer."""
 
-    def __init__(self, retrieval: Retrieval, ranker: lightgbm.Booster | None, *, about: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        retrieval: Retrieval,
+        ranker: lightgbm.Booster | None,
+        *,
+        about: Mapping[str, object],
+        explorer: lightgbm.Booster | None = None,
+        chances: Chances | None = None,
+        explorer_chances: Chances | None = None,
+    ) -> None:
         self.retrieval = retrieval
         self.ranker = ranker
+        self.explorer = explorer  # learnt from products new to the customer only
+        self.chances = chances
+        self.explorer_chances = explorer_chances
         self.about = dict(about)
 
     def recommend(self, history: History, context: Context, *, n: int) -> Answer:
@@ -90,8 +119,9 @@ class Recommender:
 
     def rank(self, known: Known, *, moment: int, n: int) -> Rows:
         """The first ``n`` rows for a history already in rows, nothing filtered out; shape (at most n,)."""
-        rows = self.retrieval.candidates(known)
-        scores = self._ranked([pair_features(self.retrieval, known, rows, moment=moment)])
+        clues = self.retrieval.clues(known)
+        rows = self.retrieval.candidates(known, clues)
+        scores = self._ranked(self.ranker, [pair_features(self.retrieval, known, rows, moment=moment, clues=clues)])
         return rows[np.lexsort((rows, -scores))[:n]]
 
     def similar(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
@@ -109,8 +139,12 @@ class Recommender:
     def save(self, folder: Path) -> None:
         """Write the model into the empty folder ``folder`` as a sealed artifact."""
         self.retrieval.save(folder)
-        if self.ranker is not None:
-            (folder / "ranker.txt").write_text(self.ranker.model_to_string())
+        for name, booster in (("ranker", self.ranker), ("explorer", self.explorer)):
+            if booster is not None:
+                (folder / f"{name}.txt").write_text(booster.model_to_string())
+        for name, chances in (("ranker", self.chances), ("explorer", self.explorer_chances)):
+            if chances is not None:
+                np.save(folder / f"{name}-chances.npy", chances.knots)
         (folder / "features.json").write_text(json.dumps(NAMES))
         seal_artifact(folder, kind=KIND, format_version=FORMAT, about=self.about)
 
@@ -125,40 +159,48 @@ class Recommender:
         try:
             if json.loads((folder / "features.json").read_text()) != list(NAMES):
                 raise ArtifactError(f"{folder} was trained on other features than this program makes; train it again")
-            file = folder / "ranker.txt"
-            ranker = lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
-            return cls(Retrieval.load(folder), ranker, about=about)
+            ranker, explorer = _booster(folder / "ranker.txt"), _booster(folder / "explorer.txt")
+            return cls(
+                Retrieval.load(folder),
+                ranker,
+                about=about,
+                explorer=explorer,
+                chances=_chances(folder / "ranker-chances.npy"),
+                explorer_chances=_chances(folder / "explorer-chances.npy"),
+            )
         except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
     def _chunk(self, histories: Sequence[History], contexts: Sequence[Context], n: int) -> list[Answer]:
         asked = [self._asked(history, context) for history, context in zip(histories, contexts, strict=True)]
-        matrices = [
-            pair_features(self.retrieval, known, rows, moment=context.moment)
-            for (known, rows, shelf), context in zip(asked, contexts, strict=True)
-            if shelf is None
+        for booster, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
+            chosen = [one for one, context in zip(asked, contexts, strict=True)
+                      if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
+            scores = self._ranked(booster, [one.features for one in chosen if one.features is not None])
+            ends = np.cumsum([len(one.rows) for one in chosen])
+            for one, part in zip(chosen, np.split(scores, ends[:-1]) if chosen else [], strict=True):
+                one.scores = part
+        return [
+            self._answer(one.known, context, one.rows, one.scores, n)
+            for one, context in zip(asked, contexts, strict=True)
         ]
-        ranked = iter(np.split(self._ranked(matrices), np.cumsum([len(m) for m in matrices])[:-1]) if matrices else [])
-        answers = []
-        for (known, rows, shelf), context in zip(asked, contexts, strict=True):
-            scores = next(ranked) if shelf is None else shelf
-            answers.append(self._answer(known, context, rows, scores, n))
-        return answers
 
-    def _asked(self, history: History, context: Context) -> tuple[Known, Rows, Floats | None]:
-        """The history, its candidates after the context's filters, and their scores where no ranker is asked."""
+    def _asked(self, history: History, context: Context) -> "_Asked":
+        """The history, its candidates after the context's filters, and their features, or scores where no ranker is asked."""
         known = known_history(history, self.retrieval.ids, moment=context.moment)
         page = self._page(context)
         if context.placement in SHELVES and len(page):
-            rows = self._filtered(self._around(page, known), known, context)
-            return known, rows, self._shelf_scores(page, known, rows)
-        return known, self._filtered(self.retrieval.candidates(known), known, context), None
-
-    def _filtered(self, rows: Rows, known: Known, context: Context) -> Rows:
-        return rows[self._permitted(rows, known, context)]
+            rows = self._around(page, known)
+            rows = rows[self._permitted(rows, known, context)]
+            return _Asked(known, rows, None, self._shelf_scores(page, known, rows))
+        clues = self.retrieval.clues(known)
+        rows = self.retrieval.candidates(known, clues, repeat=context.repeat)
+        features = pair_features(self.retrieval, known, rows, moment=context.moment, clues=clues)
+        permitted = self._permitted(rows, known, context)
+        return _Asked(known, rows[permitted], features[permitted], np.zeros(0))
 
     def _permitted(self, rows: Rows, known: Known, context: Context) -> NDArray[np.bool_]:
-        permitted = np.ones(len(rows), dtype=bool)
+        permitted = rows != known.looking_at
         if context.allowed is not None:
             permitted &= context.allowed[rows]
         if context.repeat != "auto":
@@ -169,14 +211,14 @@ class Recommender:
             permitted &= ~np.isin(rows, self.retrieval.ids.rows(unwanted))
         return permitted
 
-    def _ranked(self, matrices: Sequence[NDArray[np.float32]]) -> Floats:
-        features = np.vstack(matrices)
+    def _ranked(self, booster: lightgbm.Booster | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
+        features = np.vstack(matrices) if matrices else np.zeros((0, len(NAMES)), np.float32)
         if not len(features):
             return np.zeros(0)
-        if self.ranker is None:  # too little happened to learn from: own purchases, then what is popular
+        if booster is None:  # too little happened to learn from: own purchases, then what is popular
             columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return np.asarray(self.ranker.predict(features), dtype=float)
+        return np.asarray(booster.predict(features), dtype=float)
 
     def _page(self, context: Context) -> Rows:
         rows = self.retrieval.ids.rows(context.product_ids)
@@ -190,7 +232,10 @@ class Recommender:
             self.retrieval.baskets.reached(page, weights)[0],
             self.retrieval.visitors.reached(page, weights)[0],
         ]
-        return np.unique(np.concatenate([*parts, popular, self.retrieval.popular.order[:100]]))
+        fresh = self.retrieval.content.fresh.astype(np.int64)
+        likeness = self.retrieval.content.likeness(page, weights, fresh)
+        fresh = fresh[np.lexsort((fresh, -likeness))[:NEW_BESIDE]]
+        return np.unique(np.concatenate([*parts, popular, fresh, self.retrieval.popular.order[:100]]))
 
     def _shelf_scores(self, page: Rows, known: Known, rows: Rows) -> Floats:
         """What goes with the page, a little of what goes with the visitor, and popularity to break ties."""
@@ -202,15 +247,22 @@ class Recommender:
         popular = self.retrieval.popular.scores(known, rows)
         share = popular / max(float(popular.max(initial=0.0)), 1e-9)
         usual = own / max(float(own.max(initial=0.0)), 1e-9)
-        return together + 0.5 * alike + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1 + SHARE_OF_POPULARITY * share
+        words = SHARE_OF_WORDS * self.retrieval.content.likeness(page, weights, rows)
+        return (
+            together
+            + 0.5 * alike
+            + words
+            + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1
+            + SHARE_OF_POPULARITY * share
+        )
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         order = np.lexsort((rows, -scores))[:n]
-        chosen, values = list(rows[order]), list(scores[order])
+        chosen, values = list(rows[order]), list(self._said(context, scores[order]))
         if len(chosen) < n:
-            least = min(values, default=0.0)
+            least = max(min(values, default=1e-3), 0.0)
             for row in self._filling(known, context, set(chosen), n - len(chosen)):
-                least -= 1e-6
+                least *= 0.999
                 chosen.append(row)
                 values.append(least)
         items = []
@@ -218,6 +270,14 @@ class Recommender:
             code, because = self._reason(known, context, int(row))
             items.append(Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because))
         return Answer(tuple(items), self._fallback(known, context))
+
+    def _said(self, context: Context, scores: Floats) -> Floats:
+        """Scores of a ranker as probabilities."""
+        if context.placement in SHELVES and len(self._page(context)):
+            return scores
+        new = context.repeat == "never" and self.explorer is not None
+        chances = self.explorer_chances if new else self.chances
+        return scores if chances is None else chances.of(scores)
 
     def _filling(self, known: Known, context: Context, taken: set[int], missing: int) -> list[int]:
         """Popular products that the context permits."""
@@ -262,7 +322,8 @@ class Recommender:
         nothing = known_history(NOTHING, self.retrieval.ids, moment=0)
         context = Context(0, placement="product", product_ids=(product_id,), allowed=allowed)
         page = np.array([row], dtype=np.int64) if row >= 0 else np.zeros(0, np.int64)
-        rows = self._filtered(self._around(page, nothing), nothing, context)
+        rows = self._around(page, nothing)
+        rows = rows[self._permitted(rows, nothing, context)]
         one = np.ones(len(page))
         baskets, visitors = (
             self.retrieval.baskets.reached(page, one),
@@ -272,7 +333,13 @@ class Recommender:
         alike = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
         popular = self.retrieval.popular.scores(nothing, rows)
         near = scores > 0
-        scores = scores + 1e-3 * alike + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
+        words = self.retrieval.content.likeness(page, one, rows)
+        scores = (
+            scores
+            + 1e-3 * alike
+            + SHARE_OF_WORDS * words
+            + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
+        )
         reasons = dict(
             zip(rows.tolist(), np.where(near, code, np.where(alike, "same_category", "popular")), strict=True)
         )
@@ -293,3 +360,11 @@ class Recommender:
 def _known_groups(retrieval: Retrieval, rows: Rows) -> NDArray[np.int32]:
     groups = np.unique(retrieval.catalogue.category[rows])
     return groups[groups >= 0]
+
+
+def _booster(file: Path) -> lightgbm.Booster | None:
+    return lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
+
+
+def _chances(file: Path) -> Chances | None:
+    return Chances(np.load(file, allow_pickle=False)) if file.exists() else None

@@ -1,10 +1,11 @@
 """All retrievers over one catalogue: what could be shown at all, before anything is ranked."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +13,30 @@ from numpy.typing import NDArray
 from regulars.ids import IdMap, Rows
 from regulars.models.history import Known
 from regulars.models.retrievers.categories import Categories
+from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.factors import Factors
-from regulars.models.retrievers.neighbours import Neighbours
+from regulars.models.retrievers.followers import Followers
+from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
+from regulars.models.retrievers.neighbours import Neighbours, strongest
 from regulars.models.retrievers.popular import Popular
+from regulars.models.retrievers.reached import Reached, best
 from regulars.models.retrievers.repeat import Repeat
+from regulars.models.retrievers.sessions import Sessions
 
-ARRAYS = (
-    "category",
-    "parent",
-    "brand",
-    "price",
-    "first_seen_at",
-    "count_customers",
-    "repeat_rate",
-    "gap_days",
-)
+Part = TypeVar("Part")
+Clues = Mapping[str, Reached]
+
+FALLING = 0.8
+LATEST = 10
+BRING = {
+    "factors": 40,
+    "baskets": 60,
+    "visitors": 60,
+    "linear": 100,
+    "followers": 60,
+    "sessions": 60,
+    "lookalikes": 150,
+}
 
 
 @dataclass(frozen=True)
@@ -50,7 +60,10 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """The retrievers, and how many candidates each may bring."""
+    """The retrievers, and how many candidates each may bring.
+
+    ``baskets``, ``visitors`` and ``linear`` are neighbours by orders and sessions, by customers, and by a linear model of them.
+    """
 
     ids: IdMap
     catalogue: Catalogue
@@ -58,6 +71,11 @@ class Retrieval:
     factors: Factors
     baskets: Neighbours
     visitors: Neighbours
+    linear: Neighbours
+    followers: Followers
+    sessions: Sessions
+    lookalikes: Lookalikes
+    content: Content
     repeat: Repeat = field(default_factory=Repeat)
 
     @cached_property
@@ -65,28 +83,51 @@ class Retrieval:
         """Popular products by category."""
         return Categories(self.catalogue.category, self.popular)
 
-    def candidates(self, known: Known) -> Rows:
-        """The rows that any retriever proposes, sorted; popular ones where the history is empty."""
+    def clues(self, known: Known) -> Clues:
+        """What each retriever reaches from the history; computed once per request, read by candidates and features."""
+        strong = strongest(known)
+        newest = known.newest[:LATEST]
+        frequency = own_frequency(known)
+        return {
+            "repeat": self.repeat.reached(known),
+            "own_frequency": frequency,
+            "baskets": self.baskets.reached(*strong),
+            "visitors": self.visitors.reached(*strong),
+            "linear": self.linear.reached(known.products, np.ones(len(known.products))),
+            "newest": self.baskets.reached(newest[:1], np.ones(len(newest[:1]))),
+            "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
+            "followers": self.followers.reached(known),
+            "following": self.followers.near.reached(newest[:1], np.ones(len(newest[:1]))),
+            "linear_visit": self.linear.reached(*_falling(known)),
+            **self.sessions.all_reached(known),
+            "lookalikes": self.lookalikes.near_to(frequency),
+            "factors": self.factors.reached(known),
+        }
+
+    def candidates(self, known: Known, clues: Clues | None = None, *, repeat: str = "auto") -> Rows:
+        """The rows that any retriever proposes, sorted; popular ones where the history is empty.
+
+        Never the product that is looked at right now. ``repeat="never"`` digs deeper for what was not bought before.
+        """
+        clues = self.clues(known) if clues is None else clues
+        deeper = 2 if repeat == "never" else 1
         parts = [
-            self.repeat.candidates(known, 250),
+            best(clues["repeat"], 250),
             known.newest[:50],
-            self.popular.candidates(known, 100),
-            self.factors.candidates(known, 40),
-            self.baskets.candidates(known, 60),
-            self.visitors.candidates(known, 60),
-            self.categories.candidates(known, 60),
+            self.popular.candidates(known, 100 * deeper),
+            self.categories.candidates(known, 60 * deeper),
+            self.content.candidates(known, 10 * deeper),
+            *(best(clues[name], most * deeper) for name, most in BRING.items()),
         ]
-        return np.unique(np.concatenate(parts))
+        rows = np.unique(np.concatenate(parts))
+        return rows[rows != known.looking_at]
 
     def save(self, folder: Path) -> None:
-        """Write all arrays into ``folder``."""
-        for name in ARRAYS:
-            np.save(folder / f"catalogue-{name}.npy", getattr(self.catalogue, name))
-        np.save(folder / "popular.npy", self.popular.counts)
-        np.save(folder / "factors.npy", self.factors.vectors)
-        for name in ("baskets", "visitors"):
-            np.save(folder / f"{name}-rows.npy", getattr(self, name).rows)
-            np.save(folder / f"{name}-similarity.npy", getattr(self, name).similarity)
+        """Write all arrays into ``folder``, one file each."""
+        for name, part in self._parts().items():
+            for array in fields(part):
+                np.save(folder / f"{name}-{array.name}.npy", getattr(part, array.name))
+        np.save(folder / "factors-vectors.npy", self.factors.vectors)
         (folder / "products.json").write_text(json.dumps(self.ids.to_json()))
         body = {
             "regularization": self.factors.regularization,
@@ -99,20 +140,35 @@ class Retrieval:
     def load(cls, folder: Path) -> "Retrieval":
         """What ``save`` wrote; arrays are mapped, not read, so that workers share them."""
         body = json.loads((folder / "retrieval.json").read_text())
-        loaded = {name: _mapped(folder / f"catalogue-{name}.npy") for name in ARRAYS}
         return cls(
             ids=IdMap.from_json(json.loads((folder / "products.json").read_text())),
-            catalogue=Catalogue(**loaded),
-            popular=Popular(_mapped(folder / "popular.npy")),
-            factors=Factors(_mapped(folder / "factors.npy"), body["regularization"], body["alpha"]),
-            baskets=_neighbours(folder, "baskets"),
-            visitors=_neighbours(folder, "visitors"),
+            catalogue=_loaded(folder, "catalogue", Catalogue),
+            popular=_loaded(folder, "popular", Popular),
+            factors=Factors(_mapped(folder / "factors-vectors.npy"), body["regularization"], body["alpha"]),
+            baskets=_loaded(folder, "baskets", Neighbours),
+            visitors=_loaded(folder, "visitors", Neighbours),
+            linear=_loaded(folder, "linear", Neighbours),
+            followers=Followers(_loaded(folder, "followers", Neighbours)),
+            sessions=_loaded(folder, "sessions", Sessions),
+            lookalikes=_loaded(folder, "lookalikes", Lookalikes),
+            content=_loaded(folder, "content", Content),
             repeat=Repeat(body["repeat_half_life_days"]),
         )
 
+    def _parts(self) -> dict[str, Any]:
+        names = ("catalogue", "popular", "baskets", "visitors", "linear", "sessions", "lookalikes", "content")
+        return {name: getattr(self, name) for name in names} | {"followers": self.followers.near}
 
-def _neighbours(folder: Path, name: str) -> Neighbours:
-    return Neighbours(_mapped(folder / f"{name}-rows.npy"), _mapped(folder / f"{name}-similarity.npy"))
+
+def _falling(known: Known) -> tuple[Rows, NDArray[np.float64]]:
+    """The latest products of the visit, each counting 0.6 times as much for every later moment."""
+    products, later = known.visited
+    return products[:LATEST], np.power(0.6, later[:LATEST].astype(float))
+
+
+def _loaded(folder: Path, name: str, made: type[Part]) -> Part:
+    arrays = {array.name: _mapped(folder / f"{name}-{array.name}.npy") for array in fields(cast(Any, made))}
+    return made(**arrays)
 
 
 def _mapped(file: Path) -> Any:

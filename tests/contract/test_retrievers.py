@@ -6,16 +6,20 @@ import pytest
 from regulars.ids import IdMap
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.retrievers.categories import Categories
+from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.followers import Followers
+from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
 from regulars.models.retrievers.repeat import Repeat
+from regulars.models.retrievers.sessions import Sessions
 from tests.builders import tiny_retrieval
 
 NOW = 1_700_000_000
 DAY = 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
-Retriever = Repeat | Popular | Factors | Neighbours | Categories
+Retriever = Repeat | Popular | Factors | Neighbours | Categories | Followers | Sessions | Lookalikes | Content
 
 TINY = tiny_retrieval(IDS)
 RETRIEVERS: dict[str, Retriever] = {
@@ -25,6 +29,11 @@ RETRIEVERS: dict[str, Retriever] = {
     "baskets": TINY.baskets,
     "visitors": TINY.visitors,
     "categories": TINY.categories,
+    "linear": TINY.linear,
+    "followers": TINY.followers,
+    "sessions": TINY.sessions,
+    "lookalikes": TINY.lookalikes,
+    "content": TINY.content,
 }
 every = pytest.mark.parametrize("retriever", RETRIEVERS.values(), ids=RETRIEVERS)
 
@@ -99,3 +108,42 @@ def test_a_folded_in_visitor_is_the_one_that_least_squares_gives() -> None:
 def test_categories_propose_what_was_never_touched() -> None:
     assert IDS.row("cup") in TINY.categories.candidates(known("tea"), 3)
     assert IDS.row("axe") not in TINY.categories.candidates(known("tea"), 3)
+
+
+def test_followers_fade_with_every_later_moment_of_the_visit() -> None:
+    at = np.array([NOW - 3 * DAY, NOW - 120, NOW - 60])
+    history = known_history(History(("axe", "tea", "pot"), at, ("view",) * 3), IDS, moment=NOW)
+    scores = dict(zip(IDS.ids(range(6)), TINY.followers.scores(history, np.arange(6)), strict=True))
+    assert scores["cup"] == pytest.approx(0.5 + 0.6 * 0.5)
+    assert scores["tea"] == pytest.approx(1.0)
+    assert scores["saw"] == 0  # of another visit
+
+
+def test_sessions_weigh_likeness_by_how_late_they_part() -> None:
+    """The visit tea, pot has weights 1/2 and 1; visits with tea only match one step earlier, which counts 0.9."""
+    history = known_history(History(("tea", "pot"), np.array([NOW - 60, NOW - 30]), ("view",) * 2), IDS, moment=NOW)
+    reached = TINY.sessions.all_reached(history)
+    found, scores = reached["sessions"]
+    assert IDS.ids(found) == ["tea", "pot", "cup"]
+    assert scores == pytest.approx([1.5 + 0.9 * 0.5, 1.5 + 1.0, 0.9 * 0.5 + 1.0])
+    assert reached["sessions_rarity"][1] == pytest.approx(scores * np.log(3), rel=1e-6)
+    assert reached["sessions_after"][1] == pytest.approx([(0.45 + 1.0) * np.exp(-1 / 1.5)])
+
+
+def test_lookalikes_give_the_mean_basket_of_the_nearest() -> None:
+    history = known("tea", "pot")
+    assert TINY.lookalikes.scores(history, IDS.rows(["cup", "axe"])) == pytest.approx([0.2 / 300, 0])
+
+
+def test_own_frequency_fades_by_groups_of_baskets() -> None:
+    found, values = own_frequency(known(*["tea"] * 13, "pot"))
+    assert IDS.ids(found) == ["tea", "pot"]
+    tea = sum((0.9 ** (place % 2) / 2) * (0.7 ** (place // 2) / 7) for place in range(1, 14))
+    assert values == pytest.approx([tea, 1 / 14])
+
+
+def test_content_finds_new_products_by_their_words_alone() -> None:
+    assert IDS.ids(TINY.content.candidates(known("tea"), 5)) == ["cup"]
+    assert TINY.content.scores(known("tea", "axe"), IDS.rows(["cup"])) == pytest.approx(
+        np.log1p(known("tea", "axe").weights[0]) / np.linalg.norm(np.log1p(known("tea", "axe").weights))
+    )

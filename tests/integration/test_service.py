@@ -501,7 +501,7 @@ def test_a_broken_champion_is_refused_and_the_old_one_stays(service: Service) ->
     until(lambda: {version(service) for _ in range(8)} == {"recommender-1000"})
     folder = service.home / "champions" / "recommender"
     Recommender(tiny_retrieval(IDS), None, about={}).save(make(folder / "1001"))
-    altered = folder / "1001" / "popular.npy"
+    altered = folder / "1001" / "popular-counts.npy"
     altered.write_bytes(altered.read_bytes()[:-1] + b"\x01")
     (folder / "current.json").write_text('{"version": 1001}')
     log = service.home / "serve.log"

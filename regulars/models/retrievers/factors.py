@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -47,18 +48,17 @@ class Factors:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first; nothing for an empty history."""
-        if not len(known.products) or not len(self.fitted):
-            return np.zeros(0, np.int64)
-        scores = self._reachable @ self.fold_in(known).astype(np.float32)
-        n = min(n, len(scores))
-        best = np.argpartition(-scores, n - 1)[:n]
-        return self.fitted[best[np.lexsort((best, -scores[best]))]]
+        return best(self.reached(known), n)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows,); 0 for an empty history."""
-        if not len(known.products):
-            return np.zeros(len(rows))
-        return np.asarray(self.vectors[rows] @ self.fold_in(known).astype(np.float32), dtype=float)
+        return scores_at(self.reached(known), rows)
+
+    def reached(self, known: Known) -> Reached:
+        """Every product that has a vector; nothing for an empty history."""
+        if not len(known.products) or not len(self.fitted):
+            return NOWHERE
+        return self.fitted, (self._reachable @ self.fold_in(known).astype(np.float32)).astype(float)
 
     @cached_property
     def _reachable(self) -> Vectors:

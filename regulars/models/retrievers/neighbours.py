@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.reached import Reached, best, scores_at, summed
 
 Floats = NDArray[np.float64]
 
@@ -25,22 +26,18 @@ class Neighbours:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first, ties by row; products of the history itself are among them where related."""
-        found, scores = self.reached(*strongest(known))
-        order = np.lexsort((found, -scores))[:n]
-        return found[order]
+        return best(self.reached(*strongest(known)), n)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows,); 0 for what is no neighbour of the history's strongest products."""
         return scores_at(self.reached(*strongest(known)), rows)
 
-    def reached(self, products: Rows, weights: Floats) -> tuple[Rows, Floats]:
+    def reached(self, products: Rows, weights: Floats) -> Reached:
         """Every product near one of ``products``, sorted by row, and its summed weight x similarity."""
         near = self.rows[products].ravel()
         scores = (self.similarity[products] * weights[:, None]).ravel()
         kept = near >= 0
-        found, place = np.unique(near[kept], return_inverse=True)
-        sums = np.bincount(place, weights=scores[kept], minlength=len(found))
-        return found.astype(np.int64), sums.astype(float)
+        return summed(near[kept], scores[kept], among=len(self.rows))
 
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""
@@ -54,12 +51,3 @@ def strongest(known: Known) -> tuple[Rows, Floats]:
         return known.products, np.log1p(known.weights)
     order = np.lexsort((known.products, -known.weights))[:STRONGEST]
     return known.products[order], np.log1p(known.weights[order])
-
-
-def scores_at(reached: tuple[Rows, Floats], rows: Rows) -> Floats:
-    """The score of each of ``rows`` among ``reached`` (sorted by row), 0 where absent."""
-    found, scores = reached
-    if not len(found):
-        return np.zeros(len(rows))
-    place = np.minimum(np.searchsorted(found, rows), len(found) - 1)
-    return np.where(found[place] == rows, scores[place], 0.0)

@@ -11,13 +11,13 @@ from regulars.models.history import Known
 
 Floats = NDArray[np.float64]
 
-HALF_LIVES_DAYS = (7.0, 30.0, 120.0)
-RANKS_BY = 1
+HALF_LIVES_DAYS = (1.0, 7.0, 30.0, 120.0)
+RANKS_BY = 2
 
 
 @dataclass(frozen=True)
 class Popular:
-    """``counts`` (n_products, 3): interactions per product in 10,000, fading with half-lives of 7, 30 and 120 days."""
+    """``counts`` (n_products, 4): interactions per product in 10,000, fading with half-lives of 1, 7, 30 and 120 days."""
 
     counts: NDArray[np.float32]
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.reached import Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
@@ -19,23 +20,13 @@ class Repeat:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first, ties by row; only what was bought."""
-        counted = self._counted(known)
-        order = np.lexsort((known.products, -counted))[:n]
-        return known.products[order[counted[order] > 0]]
+        return best(self.reached(known), n)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows,); 0 for what was never bought."""
-        return at_products(known, self._counted(known), rows)
+        return scores_at(self.reached(known), rows)
 
-    def _counted(self, known: Known) -> Floats:
+    def reached(self, known: Known) -> Reached:
+        """Every product of the history and its faded count."""
         weights = known.bought * np.exp2(-known.days / self.half_life_days)
-        return np.bincount(known.place, weights=weights, minlength=len(known.products)).astype(float)
-
-
-def at_products(known: Known, values: Floats, rows: Rows, *, missing: float = 0.0) -> Floats:
-    """The value of each of ``rows`` where ``values`` has one per distinct product of the history, else ``missing``."""
-    if not len(known.products):
-        return np.full(len(rows), missing)
-    place = np.searchsorted(known.products, rows)
-    place[place == len(known.products)] = 0
-    return np.where(known.products[place] == rows, values[place], missing)
+        return known.products, np.bincount(known.place, weights=weights, minlength=len(known.products)).astype(float)

@@ -55,6 +55,12 @@ def test_repeat(model: Recommender, repeat: str, kept: list[str]) -> None:
     assert sorted(ids(model.recommend(TEA, Context(moment=NOW, repeat=repeat), n=6))) == sorted(kept)
 
 
+def test_what_is_looked_at_right_now_is_not_what_comes_next(model: Recommender) -> None:
+    looking = History(("tea", "pot"), np.array([NOW - DAY, NOW - 60]), ("purchase", "view"))
+    assert "pot" not in ids(model.recommend(looking, Context(moment=NOW), n=6))
+    assert "pot" in ids(model.recommend(looking, Context(moment=NOW + DAY), n=6))
+
+
 def test_filters_hold_for_what_fills_up_as_well(model: Recommender) -> None:
     allowed = model.mask(["saw", "nail", "pot"])
     context = Context(moment=NOW, allowed=allowed, exclude=frozenset({"nail"}))
@@ -93,9 +99,9 @@ def test_saved_and_loaded_it_answers_the_same(model: Recommender, tmp_path: Path
 
 def test_an_altered_artifact_is_refused(model: Recommender, tmp_path: Path) -> None:
     model.save(tmp_path)
-    file = tmp_path / "popular.npy"
+    file = tmp_path / "popular-counts.npy"
     file.write_bytes(file.read_bytes()[:-1] + b"\x7f")
-    with pytest.raises(ArtifactError, match=r"popular\.npy was altered"):
+    with pytest.raises(ArtifactError, match=r"popular-counts\.npy was altered"):
         Recommender.load(tmp_path)
 
 

@@ -54,6 +54,15 @@ def test_columns_are_mapped_and_times_taken_in_the_shops_zone(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.parametrize("unit", ["us", "ns"])
+def test_zoned_times_of_parquet_are_taken_as_they_are(tmp_path: Path, unit: str) -> None:
+    file = tmp_path / "events.parquet"
+    times = pd.to_datetime(["2024-07-01T02:00:00+02:00"]).as_unit(unit)
+    pd.DataFrame({"event_id": ["e"], "occurred_at": times, "name": ["x"], "anonymous_id": ["a"]}).to_parquet(file)
+    assert bring(tmp_path, "events", file).added == 1
+    assert rows_of(tmp_path, "events")["occurred_at"].tolist() == [pd.Timestamp("2024-07-01 00:00")]
+
+
 def test_whole_numbers_that_came_as_floats_lose_their_point(tmp_path: Path) -> None:
     file = tmp_path / "orders.parquet"
     pd.DataFrame(

@@ -11,8 +11,10 @@ from regulars.errors import DataError, MissingData
 from regulars.models.history import History
 from regulars.models.recommender import Context, Recommender
 from tests.builders import at, lake_tables, shop_orders
+from training.lessons import fit_chances
 from training.recommender import train_recommender
 
+BOTH = {"popular", "personal top", "BM25 item-kNN", "implicit ALS"}
 END = at("2024-06-01")
 SMALL = {"trees": 30, "min_data_in_leaf": 20}
 
@@ -29,10 +31,39 @@ def shop(folder: Path, **rows: list[dict[str, object]]) -> dict[str, ibis.Table]
 def test_it_stands_beside_its_baselines_and_beats_popularity(orders: list, tmp_path: Path) -> None:
     trained = train_recommender(shop(tmp_path, orders=orders), as_of=END, params=SMALL)
     ndcg = trained.table[trained.table["metric"] == "ndcg@20"].set_index("model")["value"]
-    assert set(ndcg.index) == {"popular", "personal top", "BM25 item-kNN", "implicit ALS", "regulars"}
+    assert set(ndcg.index) == {*BOTH, "EASE", "TIFU-KNN", "regulars"}
     assert ndcg["regulars"] > ndcg["popular"]
     assert trained.metrics["ndcg_at_20"] == ndcg["regulars"]
     assert (trained.table["low"] <= trained.table["value"]).all()
+    metrics = set(trained.table["metric"])
+    assert {
+        f"{name}@20{side}" for name in ("ndcg", "recall", "mrr", "hit rate") for side in ("", " of repeats", " of new")
+    } <= metrics
+    assert {"coverage@20", "novelty@20", "popularity@20"} <= metrics
+    ours = trained.table[trained.table["model"] == "regulars"]
+    assert (ours[["difference", "difference_low", "difference_high"]] == 0).all().all()
+
+
+def test_scores_are_probabilities_in_falling_order_also_for_what_is_new(orders: list, tmp_path: Path) -> None:
+    model = train_recommender(shop(tmp_path, orders=orders), as_of=END, params=SMALL).model
+    assert model.about["score"] == "probability of a purchase within 28 days"
+    moment = int(END.timestamp())
+    history = History(("p1", "p2", "p1"), np.array([moment - 30, moment - 20, moment - 10]) - 86_400, ("purchase",) * 3)
+    for repeat in ("auto", "never"):
+        answer = model.recommend(history, Context(moment=moment, repeat=repeat), n=30)
+        scores = np.array([item.score for item in answer.items])
+        assert (np.diff(scores) <= 0).all()
+        assert 0 <= scores.min() < scores.max() <= 1
+    assert not {"p1", "p2"} & {item.product_id for item in answer.items}
+
+
+def test_chances_are_the_shares_that_came_true() -> None:
+    scores = np.repeat([0.0, 1.0, 2.0], 4)
+    hits = np.array([0, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 0], dtype=bool)
+    chances = fit_chances(scores, hits)
+    assert chances is not None
+    assert chances.of(np.array([-5.0, 0.0, 1.0, 2.0])).tolist() == [0.0, 0.0, 0.25, 0.75]
+    assert fit_chances(scores, np.zeros(12, dtype=bool)) is None
 
 
 def test_what_is_not_known_yet_has_no_influence(orders: list, tmp_path: Path) -> None:
@@ -72,7 +103,10 @@ def test_a_shop_that_only_has_sessions_learns_the_next_product(tmp_path: Path) -
             )
     trained = train_recommender(shop(tmp_path, events=events), as_of=END, params=SMALL)
     ndcg = trained.table[trained.table["metric"] == "ndcg@20"].set_index("model")["value"]
+    assert set(ndcg.index) == {*BOTH, "EASE", "VMIS-kNN", "regulars"}
     assert ndcg["regulars"] > ndcg["popular"]
+    mrr = trained.table[trained.table["metric"] == "mrr@20 of next"].set_index("model")["value"]
+    assert mrr["regulars"] > 0.9
     moment = int(END.timestamp())
     seen = History(("p3", "p4"), np.array([moment - 60, moment - 30]), ("view", "view"))
     answer = trained.model.recommend(seen, Context(moment=moment, repeat="auto"), n=2)

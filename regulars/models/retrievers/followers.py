@@ -1,0 +1,41 @@
+"""Products that come next: in the same visit after the product looked at, or in the order after the last one.
+
+Source: first-order Markov chains over sessions as in Ludewig & Jannach (2018), Evaluation of session-based recommendation
+algorithms, UMUAI 28.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.ids import Rows
+from regulars.models.history import Known
+from regulars.models.retrievers.neighbours import Neighbours
+from regulars.models.retrievers.reached import Reached, best, scores_at
+
+Floats = NDArray[np.float64]
+
+LATEST_PRODUCTS = 30
+FALLING = 0.6
+
+
+@dataclass(frozen=True)
+class Followers:
+    """``near``: of each product those that follow it most, and how often."""
+
+    near: Neighbours
+
+    def candidates(self, known: Known, n: int) -> Rows:
+        """Up to ``n`` rows, best first, ties by row."""
+        return best(self.reached(known), n)
+
+    def scores(self, known: Known, rows: Rows) -> Floats:
+        """Shape (n_rows,); 0 for what follows none of the latest products."""
+        return scores_at(self.reached(known), rows)
+
+    def reached(self, known: Known) -> Reached:
+        """Summed over the latest visit; a product counts 0.6 times as much for every later moment of the visit."""
+        products, later = known.visited
+        products, later = products[:LATEST_PRODUCTS], later[:LATEST_PRODUCTS]
+        return self.near.reached(products, np.power(FALLING, later.astype(float)))
