@@ -21,6 +21,7 @@ from training.scoring import decide_customers, load_churn, load_offers, score_cu
 from training.tracking import MODELS, Tracking, Version
 
 LABEL = "demo"
+QUICK = {"recommender": {"visitors": 700, "examples": 1_000, "judged": 500}}
 SHOWN_CUSTOMERS = 5
 SHOWN_PRODUCTS = 8
 
@@ -76,8 +77,10 @@ def _trained(shop: Shop, name: str, as_of: datetime) -> Version:
         show_recorded(tracking, champion)
         return champion
     with working(f"training {name}"):
-        version, trained = train_model(shop, name, as_of=as_of)
+        version, trained = train_model(shop, name, as_of=as_of, params=QUICK.get(name))
     show_trained(version, trained)
+    if name in QUICK:
+        print(f"To be quick, the demonstration's {name} learns from fewer visitors than `regulars train {name}` does.")
     return version
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import duckdb
 
 from regulars.errors import ImportRefused, LakeError
-from regulars.progress import Share
+from regulars.progress import Share, is_watched
 from regulars.tables import Column, Table
 
 MOST_REFUSED_SHARE = 0.05
@@ -53,9 +53,12 @@ def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
     with tempfile.TemporaryDirectory(prefix="regulars-") as scratch, duckdb.connect() as connection:
         connection.execute(
             f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{MEMORY}'; "
-            "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0; "
             f"set temp_directory = {literal(scratch)}"
         )
+        if is_watched():
+            connection.execute(
+                "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0"
+            )
         try:
             yield connection
         except (duckdb.OutOfMemoryException, duckdb.IOException) as error:

@@ -27,6 +27,11 @@ def watched(watcher: Watcher) -> Iterator[None]:
         _watcher.reset(before)
 
 
+def is_watched() -> bool:
+    """Whether anybody wants to know; asking costs something."""
+    return _watcher.get() is not None
+
+
 def stage(name: str, *, begins: float, ends: float, within: Share) -> None:
     """Say that the work from share ``begins`` to ``ends`` has begun; ``within`` gives the share of it that is done (0-1).
 

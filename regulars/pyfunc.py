@@ -6,6 +6,7 @@ artifact can run: the code is that of the installed package ``regulars``. The se
 The frames that ``predict`` takes, and what it gives:
 
 - churn: customer_id and the columns of `regulars features` -> customer_id, churn_probability, churn_low, churn_high, reasons
+- value: the same columns -> customer_id and the columns of ``ValueModel.predict``
 - recommender: history_id, product_id, occurred_at (UTC), kind (purchase, view, cart, ...; default view) -> history_id, rank,
   product_id, score, reason. Parameters: n, placement, product_ids, repeat, moment (seconds since 1970; 0: just after each
   history's end)
@@ -28,6 +29,7 @@ from regulars.models.churn import ChurnModel
 from regulars.models.history import History
 from regulars.models.offers import OfferModel
 from regulars.models.recommender import Context, Recommender
+from regulars.models.value import ValueModel
 
 Params = Mapping[str, Any]
 Frame = pd.DataFrame
@@ -47,6 +49,14 @@ class ChurnPredictor:
         features = model_input.set_index(_column(model_input, "customer_id"))
         reasons = [json.dumps([asdict(reason) for reason in found]) for found in self.model.reasons(features)]
         return self.model.predict(features).assign(reasons=reasons).reset_index()
+
+
+class ValuePredictor:
+    def __init__(self, folder: Path) -> None:
+        self.model = ValueModel.load(folder)
+
+    def predict(self, model_input: Frame, params: Params | None = None) -> Frame:
+        return self.model.predict(model_input.set_index(_column(model_input, "customer_id"))).reset_index()
 
 
 class RecommenderPredictor:
@@ -96,6 +106,7 @@ PARAMS: dict[
 }
 PREDICTORS: dict[str, Callable[[Path], Predictor]] = {
     "churn": ChurnPredictor,
+    "value": ValuePredictor,
     "recommender": RecommenderPredictor,
     "offers": OffersPredictor,
 }

@@ -39,10 +39,10 @@ PARAMS: dict[str, Any] = {
     "snapshots": 8,
     "visitors": 1_700,
     "examples": 5_000,
+    "judged": 1_500,
     "negatives": 60,
 }
 K = 20
-MOST_JUDGED = 1_500
 MOST_CALIBRATED = 500
 T = TypeVar("T")
 CUTS_PER_SESSION = 4
@@ -85,7 +85,7 @@ def train_recommender(
         lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
         if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1.0 if sold else MOMENTS_PER_EXAMPLE):
             break
-    examples = _drawn(newest.examples, most=MOST_JUDGED, seed=seed) if newest else []
+    examples = _drawn(newest.examples, most=int(chosen["judged"]), seed=seed) if newest else []
     trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)
     judged = _judge(newest, earlier, examples, trial, seed=seed, what="bought" if sold else "looked at")
     chances = _chances(newest, examples, trial, only_new=False)

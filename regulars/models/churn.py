@@ -123,9 +123,10 @@ class ChurnModel:
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Indexed as ``features`` (one row per customer): churn_probability, churn_low, churn_high (0-1).
 
-        The interval is for the share that leaves of customers of whom the same is known: 95 % of it, by how far the
-        ensemble's members and the three models disagree, how far earlier answers were off, and how far the season was
-        predicted wrong. Whether one customer leaves is less certain than that: that is what the probability says.
+        The interval is for the share that leaves of customers of whom the same is known, and meant to hold it in 95 of 100
+        cases (not measured yet): by how far the ensemble's members and the three models disagree, how far earlier answers
+        were off, and how far the season was predicted wrong. Whether one customer leaves is less certain than that: that is
+        what the probability says.
 
         Raises:
             DataError: where a feature is missing; the message names it.

@@ -267,6 +267,7 @@ def test_retrain_does_what_is_new_and_skips_the_rest(tmp_path: Path) -> None:
 
     done = {
         "train churn": "done",
+        "train value": "done",
         "train recommender": "done",
         "train offers": "skipped",
         "score": "done",

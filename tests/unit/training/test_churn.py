@@ -11,7 +11,8 @@ from features.build import customer_features
 from regulars.errors import ArtifactError, DataError, MissingData
 from regulars.models.churn import ChurnModel
 from tests.builders import at, lake_tables, shop_orders
-from training.churn import blend_weights, train_churn
+from training.churn import train_churn
+from training.churn_parts import blend_weights
 from training.metrics import auc
 
 END = at("2024-06-01")
