@@ -179,7 +179,7 @@ def leading(features: Sequence[str], contributions: Sequence[float]) -> dict[str
     """Code -> (the feature of its group that contributed most, the group's sum).
 
     >>> leading(["money_30d", "money_90d", "age_days"], [0.5, -0.75, 0.125])
-    {'spending': ('money_90d', -0.25), 'tenure': ('age_days', 0.125)}
+    {'frequency': ('money_90d', -0.25), 'tenure': ('age_days', 0.125)}
     """
     groups: dict[str, list[tuple[str, float]]] = {}
     for feature, contribution in zip(features, contributions, strict=True):
