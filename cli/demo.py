@@ -21,7 +21,7 @@ from training.scoring import decide_customers, load_churn, load_offers, score_cu
 from training.tracking import MODELS, Tracking, Version
 
 LABEL = "demo"
-QUICK = {"recommender": {"visitors": 700, "examples": 1_000, "judged": 500}}
+QUICK = {"recommender": {"visitors": 500, "examples": 600, "judged": 400}}
 SHOWN_CUSTOMERS = 5
 SHOWN_PRODUCTS = 8
 
