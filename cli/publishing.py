@@ -8,7 +8,8 @@ from cli.shop import Shop
 from regulars.errors import MissingData, ModelMissing
 from serving.services.generation import publish_generation
 from serving.store import open_store
-from training.scoring import load_churn, load_offers, offer_values
+from training.deciding import offer_values
+from training.scoring import load_churn, load_offers
 from training.tracking import Tracking
 
 
