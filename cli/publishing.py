@@ -66,6 +66,7 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
             "policy_version": f"offers-{offers.number}",
             "outcome": model.outcome,
             "randomised": model.randomised,
+            "worth": model.worth.money,
         }
     store = open_store(shop.settings.database_url)
     try:

@@ -16,7 +16,6 @@ from regulars.eligibility import Facts, compile_rule
 
 DISCOUNTS = frozenset({"percent", "amount", "coupon", "free_shipping"})
 MESSAGES = frozenset({"email", "sms", "push"})
-PROBABILITIES = frozenset({"visited", "redeemed", "converted", "retained"})
 EXPLORE = 0.1
 HELD_OUT = 0.05
 ANYWAY = 0.9

@@ -19,12 +19,13 @@ from regulars.allocation import allocate
 from regulars.as_of import Tables, known_tables
 from regulars.eligibility import Facts, facts_of
 from regulars.models.offers import OfferModel
-from regulars.offering import DISCOUNTS, PROBABILITIES, Rules, Situation, is_held_out, why_closed
+from regulars.offering import DISCOUNTS, Rules, Situation, is_held_out, why_closed
 
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
 
 ALL_OFFERS = "all offers"
+BOUGHT = ("redeemed", "converted", "retained")
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,18 @@ def running_offers(tables: Tables, *, as_of: datetime) -> list[dict[str, Any]]:
 def offer_values(
     tables: Tables, model: OfferModel, *, as_of: datetime, customers: Sequence[str] | None = None
 ) -> pd.DataFrame:
-    """Expected uplift and value of every running offer: one row per customer (default: all known) and offer."""
+    """Expected uplift and value of every running offer: one row per customer (default: all known) and offer.
+
+    ``expected_without``, where the outcome is a probability and no mere visit: that of the outcome without an offer.
+    """
     about = customers_at(tables, as_of=as_of)
     if customers is not None:
         about = about.reindex(pd.Index(customers, name="customer_id"))
     offers = running_offers(tables, as_of=as_of)
-    return model.decide(about, offers=[offer["offer_id"] for offer in offers], attributes=_terms(offers))
+    values = model.decide(about, offers=[offer["offer_id"] for offer in offers], attributes=_terms(offers))
+    if model.outcome in BOUGHT and len(values):
+        values["expected_without"] = np.tile(model.expected_without(about), len(offers))
+    return values
 
 
 def decide_customers(
@@ -158,7 +165,7 @@ def _situations(
     by_customer = {customer: dict(zip(group["offer_id"], group["n"], strict=True))
                    for customer, group in made.groupby("customer_id")}  # fmt: skip
     without: Sequence[float | None] = [None] * len(about)
-    if model.outcome in PROBABILITIES - {"visited"}:
+    if model.outcome in BOUGHT:
         without = model.expected_without(about).tolist()
     reach: dict[str, bool] = {}
     if channel is not None:
