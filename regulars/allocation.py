@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-ROUNDS = 60
+ROUNDS = 40
+NEAR = 1e-6
 SWEEPS = 30
 
 
@@ -74,7 +75,7 @@ def _least_price(values: Floats, costs: Floats, prices: Mapping[int, float], nam
         middle = (low + high) / 2
         over = _spent(_take(values, costs, {**prices, name: middle}), costs, name) > budget + 1e-9
         low, high = (middle, high) if over else (low, middle)
-        if high - low <= 1e-9 * max(high, 1.0):
+        if high - low <= NEAR * high:
             break
     return high
 

@@ -130,12 +130,17 @@ class _Trial:
 
 def cross_fitted_scores(sample: Sample, fold: Ints, offers: int) -> Floats:
     """Doubly robust scores (n_rows, 1 + n_offers), expected outcomes from linear models of the other folds."""
+    return doubly_robust(sample, cross_fitted_outcomes(sample, fold, offers))
+
+
+def cross_fitted_outcomes(sample: Sample, fold: Ints, offers: int) -> Floats:
+    """Expected outcomes (n_rows, 1 + n_offers) from linear models of the other folds."""
     expected = np.zeros((len(fold), offers + 1))
     for g in np.unique(fold):
         expected[fold == g] = predicted_outcomes(
             outcome_models(sample.rows(fold != g)), sample.design[fold == g], offers
         )
-    return doubly_robust(sample, expected)
+    return expected
 
 
 def best_actions(uplift: Floats, costs: Floats) -> Ints:

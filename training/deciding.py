@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -88,7 +88,7 @@ def decide_customers(
     spread evenly over what is open (under a budget: and costs no more than what would have been made). ``propensity`` is
     the probability with which the decision was made.
     """
-    rules = rules or Rules()
+    rules = replace(rules or Rules(), quiet_from=0, quiet_until=0)  # what is decided now is sent at a good hour
     about = customers_at(tables, as_of=as_of).reindex(pd.Index(customers, name="customer_id"))
     offers = running_offers(tables, as_of=as_of)
     names = [offer["offer_id"] for offer in offers]
@@ -170,8 +170,8 @@ def _situations(
     reach: dict[str, bool] = {}
     if channel is not None:
         known = contacts(tables, as_of=as_of)
-        reach = {who: known.at[who, f"consent_{channel}"] is True and channel not in known.at[who, "unsubscribed"]
-                 for who in known.index}  # fmt: skip
+        told = zip(known.index, known[f"consent_{channel}"], known["unsubscribed"], strict=True)
+        reach = {who: given is True and channel not in left_from for who, given, left_from in told}
     asked = any(offer.get("eligibility") for offer in offers)
     profiles = _profiles(tables, about, facts, as_of=as_of) if asked else [{}] * len(about)
     zones = facts["timezone"].tolist()
