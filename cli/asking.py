@@ -63,7 +63,7 @@ def recommend(
     histories: Annotated[
         Path | None, typer.Option(help="A file with history_id, product_id, occurred_at[, name].")
     ] = None,
-    placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "email",
+    placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "home",
     repeat: Annotated[Literal["auto", "only", "never"], typer.Option(help="Products bought before.")] = "auto",
     version: VersionOption = None,
     as_json: JsonOption = False,

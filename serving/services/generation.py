@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,9 +14,11 @@ from features.interactions import interactions
 from features.products import product_features
 from regulars.as_of import Tables, known_tables
 from serving.services.history import pack
+from serving.services.product_rules import ProductRule, matching, saved_rules
 from serving.store.database import Store
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.schema import CHANNELS, histories, offers, products, profiles
+from serving.store.shown import KEPT, remove_shown
 
 CHUNK = 1_000
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
@@ -46,17 +49,20 @@ def publish_generation(
         StoreError: where another publishing that began later has finished; nothing is changed then.
     """
     before = current_generation(store)
-    generation = begin_generation(store, as_of=as_of, about=json.dumps(dict(about)))
+    rules = saved_rules(store)
+    told = dict(about) | {"product_rules": [asdict(rule) for rule in rules]}
+    generation = begin_generation(store, as_of=as_of, about=json.dumps(told))
     counts = {
         "customers": add_rows(
             store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of))
         ),
-        "products": add_rows(store, products, generation, chunked(_products(tables, as_of=as_of))),
+        "products": add_rows(store, products, generation, chunked(_products(tables, rules, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
     }
     add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
+    remove_shown(store, before=now - KEPT)
     return {"generation": generation, **counts}
 
 
@@ -154,14 +160,12 @@ def _offers_by_customer(values: pd.DataFrame | None) -> dict[str, Row]:
     return found
 
 
-def _products(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+def _products(tables: Tables, rules: Sequence[ProductRule], *, as_of: datetime) -> Iterator[Row]:
     rows = product_features(tables, as_of=as_of).select("product_id", *PRODUCT).execute()
     for row in rows.sort_values("product_id").to_dict("records"):
-        known = {name: _value(row[name]) for name in PRODUCT}
-        yield {
-            "product_id": row["product_id"],
-            "attributes": json.dumps({name: value for name, value in known.items() if value is not None}),
-        }
+        known = {name: value for name in PRODUCT if (value := _value(row[name])) is not None}
+        named = matching(rules, [known | {"product_id": row["product_id"]}])[0] if rules else []
+        yield {"product_id": row["product_id"], "attributes": json.dumps(known | ({"rules": named} if named else {}))}
 
 
 def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap
+from serving.services.product_rules import MOST_PINNED, rule_of
 from serving.store.database import Store
 from serving.store.generations import GenerationRow
 from serving.store.published import all_offers, all_products
@@ -34,6 +35,14 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class Steering:
+    """``pinned`` products come first; ``factors`` (n_products,) multiply probabilities, None where all are 1."""
+
+    pinned: tuple[str, ...]
+    factors: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class Shelf:
     """One generation; loaded once, asked often, replaced as a whole."""
 
@@ -45,6 +54,7 @@ class Shelf:
     attributes: Sequence[str]
     offers: tuple[Mapping[str, Any], ...]
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
+    _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
 
     def product(self, product_id: str, fields: Sequence[str]) -> dict[str, Any]:
         """The asked attributes of a product that have a value; empty for an unknown one."""
@@ -54,9 +64,25 @@ class Shelf:
         known = json.loads(self.attributes[row])
         return {name: known[name] for name in fields if known.get(name) is not None}
 
-    def category(self, product_id: str) -> str | None:
-        row = self.ids.row(product_id)
-        return None if row < 0 else self._columns["category"][row]
+    def steering(self, placement: str, ids: IdMap) -> "Steering":
+        """What the shop's rules say of the model's products ``ids`` at ``placement``."""
+        key = (ids, placement)
+        if key not in self._steered:
+            self._steered[key] = self._steering(placement, ids)
+        return self._steered[key]
+
+    def _steering(self, placement: str, ids: IdMap) -> "Steering":
+        rules = {rule.name: rule for rule in map(rule_of, self.about.get("product_rules", ()))}
+        rules = {name: rule for name, rule in rules.items() if rule.holds_in(placement)}
+        factors, pinned = np.ones(len(ids)), []
+        for row, names in enumerate(self._columns["rules"] if rules else ()):
+            found = [rules[name] for name in names if name in rules]
+            place = ids.row(self.ids.ids([row])[0]) if found else -1
+            if place >= 0:
+                factors[place] = np.prod([rule.strength for rule in found])
+                if any(rule.kind == "pin" for rule in found):
+                    pinned.append(self.ids.ids([row])[0])
+        return Steering(tuple(pinned[:MOST_PINNED]), None if (factors == 1).all() else factors)
 
     def allowed(self, filters: Filters, ids: IdMap) -> Mask | None:
         """Which of the model's products ``ids`` fulfil the filters, shape (n_products,); None where all do.
@@ -89,12 +115,13 @@ class Shelf:
         return np.where(here >= 0, kept[here], False) if len(kept) else np.zeros(len(ids), dtype=bool)
 
     @cached_property
-    def _columns(self) -> dict[str, NDArray[Any]]:
+    def _columns(self) -> dict[str, Any]:
         rows = [json.loads(text) for text in self.attributes]
         return {
             "category": np.array([row.get("category") for row in rows], dtype=object),
             "brand": np.array([row.get("brand") for row in rows], dtype=object),
             "price": np.array([np.nan if row.get("price") is None else row["price"] for row in rows], dtype=float),
+            "rules": [row.get("rules", []) for row in rows],
             "available": np.array([row.get("available") is not False for row in rows], dtype=bool),
         }
 

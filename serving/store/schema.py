@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -153,6 +153,25 @@ decision_outcomes = Table(
     Column("kind", Text, primary_key=True),
     Column("occurred_at", Moment, primary_key=True),
     Column("revenue", Double),
+)
+
+# One row per recommendation given, without its visitor: what a next page may not show again, and with which propensity each
+# product came. JSON lists; product_ids holds the pages before as well, propensities only this one's.
+shown_recommendations = Table(
+    "shown_recommendations",
+    metadata,
+    Column("recommendation_id", Text, primary_key=True),
+    Column("product_ids", Text, nullable=False),
+    Column("propensities", Text, nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
+)
+
+# One row per rule of the shop about which products come first or last; evaluated when publishing.
+product_rules = Table(
+    "product_rules",
+    metadata,
+    Column("name", _id(), primary_key=True),
+    Column("rule", Text, nullable=False),
 )
 
 PUBLISHED = (profiles, histories, products, offers)
