@@ -180,7 +180,9 @@ def _question(asked: Asked, caller: Caller, *, history: History = NOTHING) -> Qu
     if asked.price_min is not None and asked.price_max is not None and asked.price_min > asked.price_max:
         raise Problem(422, "query.price_min is above query.price_max")
     return Question(
-        customer_id=asked.customer_id or caller.token_customer,
+        customer_id=asked.customer_id or (None if asked.anonymous_id else caller.token_customer),
+        anonymous_id=asked.anonymous_id,
+        session_id=asked.session_id,
         placement=asked.placement,
         product_ids=tuple(asked.product_id),
         limit=asked.limit,
@@ -224,8 +226,7 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
     loaded, shelf = _loaded(worker), worker.published()
-    moment = int(worker.shop_time().timestamp())
-    more: dict[str, Any] = {"version": loaded.version, "moment": moment, "at": worker.now()}
+    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock()}
     try:
         if whole_page:
             return recommend_page(worker.store, shelf, loaded.model, questions, **more)

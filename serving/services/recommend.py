@@ -4,7 +4,7 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from regulars.errors import DataError
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
 from regulars.models.recommender import Recommender
-from serving.services.history import history_of
+from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
@@ -22,9 +22,11 @@ from serving.store.shown import add_shown, shown_before
 
 @dataclass(frozen=True)
 class Question:
-    """One slot on one page; ``history`` comes after what is published of the customer."""
+    """One slot on one page; ``history`` is beside what is known of who asks."""
 
     customer_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
     placement: str = "home"
     product_ids: tuple[str, ...] = ()
     limit: int = 10
@@ -41,15 +43,15 @@ class Question:
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, moment: int, at: datetime
+    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock
 ) -> dict[str, Any]:
-    """The body of the answer; ``moment`` in seconds since 1970 as the published data sees it, ``at`` now.
+    """The body of the answer.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], moment=moment)
-    recommendation_id = _keep(store, answers, shown, at=at)
+    answers, shown = _answers(store, shelf, model, [question], clock=clock)
+    recommendation_id = _keep(store, answers, shown, clock=clock)
     body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
     return body | _slot(shelf, answers[0], question)
 
@@ -61,17 +63,16 @@ def recommend_page(
     questions: Sequence[Question],
     *,
     version: int,
-    moment: int,
-    at: datetime,
+    clock: Clock,
 ) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, moment=moment)
+    answers, shown = _answers(store, shelf, model, questions, clock=clock)
     return {
-        "recommendation_id": _keep(store, answers, shown, at=at),
+        "recommendation_id": _keep(store, answers, shown, clock=clock),
         "model_version": f"recommender-{version}",
         "placements": [
             _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
@@ -104,21 +105,19 @@ def beside(
 
 
 def _answers(
-    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, moment: int
+    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock
 ) -> tuple[list[Answer], tuple[str, ...]]:
     """One answer per question, and what was shown before the first of them."""
     first = questions[0]
     before = _shown(store, first.after)
-    known = history_of(store, first.customer_id) if first.customer_id else NOTHING
-    history = _joined(known, first.history)
+    history = _joined(_known(store, shelf, first, clock), _in_shop_time(first.history, clock))
     country = first.country
     if country is None and first.customer_id and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
-    moment = max(moment, int(history.occurred_at.max(initial=0)) + 1) if len(first.history.product_ids) else moment
     taken, answers = list(before), []
     for question in questions:
-        context = _context(model, shelf, replace(question, country=country), taken, moment)
+        context = _context(model, shelf, replace(question, country=country), taken, clock.shop)
         answers.append(model.recommend(history, context, n=question.limit))
         taken += [item.product_id for item in answers[-1].items]
     return answers, before
@@ -153,12 +152,30 @@ def _shown(store: Store, after: str | None) -> tuple[str, ...]:
     return found
 
 
-def _keep(store: Store, answers: Sequence[Answer], before: Sequence[str], *, at: datetime) -> str:
+def _keep(store: Store, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
     recommendation_id = _new_id()
     items = [item for answer in answers for item in answer.items]
     shown = [*before, *(item.product_id for item in items)]
+    at = datetime.fromtimestamp(clock.now, UTC)
     add_shown(store, recommendation_id, shown, [item.propensity for item in items], at=at)
     return recommendation_id
+
+
+def _known(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
+    if question.customer_id:
+        return history_of(store, question.customer_id, covered=shelf.covered, clock=clock)
+    if question.anonymous_id or question.session_id:
+        return history_of_visitor(
+            store, anonymous_id=question.anonymous_id, session_id=question.session_id, clock=clock
+        )
+    return NOTHING
+
+
+def _in_shop_time(history: History, clock: Clock) -> History:
+    """What lies after the shop's now is of the clock's time: as long ago there as it is here, at least a second."""
+    at = history.occurred_at
+    moved = clock.shop - np.maximum(clock.now - at, 1)
+    return History(history.product_ids, np.where(at < clock.shop, at, moved), history.kinds)
 
 
 def _joined(first: History, then: History) -> History:
