@@ -226,7 +226,7 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
     loaded, shelf = _loaded(worker), worker.published()
-    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock()}
+    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock(), "log": worker.shown}
     try:
         if whole_page:
             return recommend_page(worker.store, shelf, loaded.model, questions, **more)

@@ -17,7 +17,7 @@ from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
-from serving.store.shown import add_shown, shown_before
+from serving.store.shown import ShownLog
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,15 @@ class Question:
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock
+    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock, log: ShownLog
 ) -> dict[str, Any]:
     """The body of the answer.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], clock=clock)
-    recommendation_id = _keep(store, answers, shown, clock=clock)
+    answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log)
+    recommendation_id = _keep(log, answers, shown, clock=clock)
     body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
     return body | _slot(shelf, answers[0], question)
 
@@ -64,15 +64,16 @@ def recommend_page(
     *,
     version: int,
     clock: Clock,
+    log: ShownLog,
 ) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, clock=clock)
+    answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log)
     return {
-        "recommendation_id": _keep(store, answers, shown, clock=clock),
+        "recommendation_id": _keep(log, answers, shown, clock=clock),
         "model_version": f"recommender-{version}",
         "placements": [
             _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
@@ -105,11 +106,11 @@ def beside(
 
 
 def _answers(
-    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock
+    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock, log: ShownLog
 ) -> tuple[list[Answer], tuple[str, ...]]:
     """One answer per question, and what was shown before the first of them."""
     first = questions[0]
-    before = _shown(store, first.after)
+    before = _shown(log, first.after)
     history = _joined(_known(store, shelf, first, clock), _in_shop_time(first.history, clock))
     country = first.country
     if country is None and first.customer_id and not len(history.product_ids):
@@ -143,21 +144,21 @@ def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequen
     )
 
 
-def _shown(store: Store, after: str | None) -> tuple[str, ...]:
+def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
     if after is None:
         return ()
-    found = shown_before(store, after)
+    found = log.before(after)
     if found is None:
         raise DataError(f"after expects a recommendation_id of the last 30 days, {after} is not known; ask without it")
     return found
 
 
-def _keep(store: Store, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
+def _keep(log: ShownLog, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
     recommendation_id = _new_id()
     items = [item for answer in answers for item in answer.items]
     shown = [*before, *(item.product_id for item in items)]
     at = datetime.fromtimestamp(clock.now, UTC)
-    add_shown(store, recommendation_id, shown, [item.propensity for item in items], at=at)
+    log.add(recommendation_id, shown, [item.propensity for item in items], at=at)
     return recommendation_id
 
 
