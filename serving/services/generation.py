@@ -8,9 +8,11 @@ from typing import Any
 
 import pandas as pd
 
+from features.attributes import customer_attributes
 from features.build import read_customer_features
 from features.contacts import contacts
 from features.interactions import interactions
+from features.offer_facts import offer_facts
 from features.products import product_features
 from regulars.as_of import Tables, known_tables
 from serving.services.history import pack
@@ -45,18 +47,23 @@ def publish_generation(
     """The numbers of what was published: generation, customers, products, offers.
 
     ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
-    expected_uplift, expected_value. The generation that answered is kept until the next publishing, for readers of it.
+    expected_uplift, expected_value, and where known uplift_se and expected_without. The generation that answered is kept
+    until the next publishing, for readers of it.
 
     Raises:
         StoreError: where another publishing that began later has finished; nothing is changed then.
     """
     before = current_generation(store)
+    worth = float(about.get("worth", 1.0))
     rules = saved_rules(store)
     told = dict(about) | {"product_rules": [asdict(rule) for rule in rules]}
     generation = begin_generation(store, as_of=as_of, about=json.dumps(told))
     counts = {
         "customers": add_rows(
-            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of))
+            store,
+            profiles,
+            generation,
+            chunked(_profiles(tables, scores, offer_values, as_of=as_of, worth=worth)),
         ),
         "products": add_rows(store, products, generation, chunked(_products(tables, rules, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
@@ -83,13 +90,15 @@ def chunked(rows: Iterator[Row]) -> Iterator[Sequence[Row]]:
 
 
 def _profiles(
-    tables: Tables, scores: pd.DataFrame, offer_values: pd.DataFrame | None, *, as_of: datetime
+    tables: Tables, scores: pd.DataFrame, offer_values: pd.DataFrame | None, *, as_of: datetime, worth: float
 ) -> Iterator[Row]:
     reach = contacts(tables, as_of=as_of)
     about = _about_customers(tables, as_of=as_of)
     bought = _bought(tables, as_of=as_of)
     scored = scores.set_index("customer_id")
-    made = _offers_by_customer(offer_values)
+    made = _offers_by_customer(offer_values, worth=worth)
+    facts = offer_facts(tables, as_of=as_of).to_dict("index")
+    attributes = customer_attributes(tables, as_of=as_of).to_dict("index")
     everybody = reach.index.union(about.index).union(bought.index).union(scored.index)
     told, known = about.to_dict("index"), bought.to_dict("index")
     answered, reached = scored.to_dict("index"), reach.to_dict("index")
@@ -102,8 +111,21 @@ def _profiles(
             **_reach(contact),
             "unsubscribed": json.dumps(contact.get("unsubscribed", [])),
             "reasons": score.get("reasons", "[]"),
-            "profile": json.dumps(_profile(known.get(customer, {}), score, as_of) | made.get(customer, {})),
+            "profile": json.dumps(
+                _profile(known.get(customer, {}), score, as_of)
+                | made.get(customer, {})
+                | {"facts": _facts(facts.get(customer, {}), attributes.get(customer, {}))}
+            ),
         }
+
+
+def _facts(told: Mapping[str, Any], attributes: Mapping[str, Any]) -> Row:
+    """What decisions read of a customer, without what is not known."""
+    known = {name: _value(value) for name, value in told.items()}
+    named = {name: value for name, value in attributes.items() if _value(value) is not None}
+    return {name: value for name, value in known.items() if value is not None} | (
+        {"attributes": named} if named else {}
+    )
 
 
 def _reach(contact: Mapping[str, Any]) -> Row:
@@ -155,13 +177,21 @@ def _bought(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     return read_customer_features(tables, as_of=as_of).set_index("customer_id")
 
 
-def _offers_by_customer(values: pd.DataFrame | None) -> dict[str, Row]:
+def _offers_by_customer(values: pd.DataFrame | None, *, worth: float) -> dict[str, Row]:
+    """Customer -> offers: [uplift, value, standard error of value], and what is expected without one."""
     if values is None or values.empty:
         return {}
     found: dict[str, Row] = {}
-    columns = (values[name].tolist() for name in ("customer_id", "offer_id", "expected_uplift", "expected_value"))
-    for customer, offer, uplift, value in zip(*columns, strict=True):
-        found.setdefault(customer, {"offers": {}})["offers"][offer] = [round(uplift, 6), round(value, 6)]
+    errors = values["uplift_se"] * worth if "uplift_se" in values else pd.Series(0.0, values.index)
+    names = ("customer_id", "offer_id", "expected_uplift", "expected_value")
+    columns = (values[name].tolist() for name in names)
+    for customer, offer, uplift, value, error in zip(*columns, errors.tolist(), strict=True):
+        own = found.setdefault(customer, {"offers": {}})
+        own["offers"][offer] = [round(uplift, 6), round(value, 6), round(error, 6)]
+    if "expected_without" in values:
+        first = values.drop_duplicates("customer_id")
+        for customer, without in zip(first["customer_id"], first["expected_without"].tolist(), strict=True):
+            found[customer]["without"] = round(without, 6)
     return found
 
 
