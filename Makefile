@@ -34,10 +34,13 @@ types: install
 bench: install
 	$(BIN)/python -m benchmarks.features
 	$(BIN)/python -m benchmarks.models
+	$(BIN)/python -m benchmarks.offers
+	$(BIN)/python -m benchmarks.offers --speed
 
 quality: install
 	@test -n "$(DATA)" || { echo "name the folder of outside data: make quality DATA=FOLDER"; exit 1; }
 	$(BIN)/python -m benchmarks.quality $(DATA)
+	$(BIN)/python -m benchmarks.offer_quality $(DATA)
 
 clean:
 	rm -rf $(VENV) .regulars

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regulars.eligibility import Facts, compile_rule
+from regulars.eligibility import Facts, compile_rule, rule_error
 
 DISCOUNTS = frozenset({"percent", "amount", "coupon", "free_shipping"})
 MESSAGES = frozenset({"email", "sms", "push"})
@@ -175,7 +175,10 @@ def _contact(now: Situation, rules: Rules) -> str | None:
 
 
 def _eligible(offer: Mapping[str, Any], now: Situation) -> str | None:
-    return compile_rule(offer["eligibility"]).why_not(now.facts) if offer.get("eligibility") else None
+    if not offer.get("eligibility"):
+        return None
+    why = rule_error(offer["eligibility"])  # one kept before rules were checked may be no rule
+    return why or compile_rule(offer["eligibility"]).why_not(now.facts)
 
 
 def _better_left(offer: Mapping[str, Any], now: Situation) -> str | None:

@@ -24,6 +24,7 @@ EVERYBODY = "everybody is made the best single offer"
 OURS = "the offer worth most, where one is worth its cost"
 RISKIEST = "riskiest first, as many offers"
 RANDOM = "as many offers at random"
+SENT = "what was made"
 
 
 def judge(sample: Sample, customer: Ints, moments: NDArray[np.datetime64], *, costs: Floats, unit: str,
@@ -57,11 +58,12 @@ def judge(sample: Sample, customer: Ints, moments: NDArray[np.datetime64], *, co
         chosen = np.concatenate([part[name] for part in policies])
         found = evaluate(log, np.eye(len(costs) + 1)[chosen], seed=seed).set_index("estimator").loc["dr"]
         lines.append((name, unit, found["value"], found["low"], found["high"], split))
+    done = sample.outcome[rows] - log.net_of[log.action]
+    drawn, even = customer_draws(customer[rows], seed=seed), np.ones(len(rows))
+    lines.append((SENT, unit, float(done.mean()), *ratio_interval(done, even, drawn), split))
     one = np.vstack(scores)
     share = np.bincount(sample.arm, minlength=len(costs) + 1)[1:] / max((sample.arm > 0).sum(), 1)
     difference = (one[:, 1:] + costs) @ share - one[:, 0]
-    even = np.ones(len(rows))
-    drawn = customer_draws(customer[rows], seed=seed)
     lines.append(
         ("adjusted difference, offer against none", unit, float(difference.mean()),
          *ratio_interval(difference, even, drawn), split)

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import orjson
 from sqlalchemy import Connection
 
+from regulars.eligibility import rule_error
 from regulars.tables import TABLES, Column, Table
 from serving.store.changes import ChangeRow, add_changes, withdraw_consents
 from serving.store.schema import CHANNELS
@@ -86,6 +87,7 @@ def _value(given: Any, column: Column, zone: ZoneInfo) -> Any:
     reads = {
         "id": _id,
         "text": _text,
+        "cel": _rule,
         "number": _number,
         "integer": _integer,
         "boolean": _boolean,
@@ -112,6 +114,14 @@ def _text(given: Any, column: Column) -> str | None:
     if not isinstance(given, str) or len(given) > LONGEST_TEXT or "\x00" in given:
         raise _wrong(given, column)
     return given.strip() or None
+
+
+def _rule(given: Any, column: Column) -> str | None:
+    text = _text(given, column)
+    why = None if text is None else rule_error(text)
+    if why is not None:
+        raise Wrong(f"{column.name}: {why}")
+    return text
 
 
 def _id(given: Any, column: Column) -> str | None:

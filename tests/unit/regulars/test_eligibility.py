@@ -12,6 +12,7 @@ from regulars.eligibility import Facts, birthday_in_days, compile_rule, facts_of
 from regulars.errors import DataError
 from regulars.lake import Lake
 from regulars.tables import TABLES
+from serving.services.changes import check_changes
 from tests.builders import at
 
 PROFILE = {
@@ -92,3 +93,11 @@ def test_an_offer_whose_rule_cannot_be_read_is_refused_when_it_is_imported(tmp_p
     )  # fmt: skip
     assert (report.added, sum(report.refused.values())) == (1, 1)
     assert "tier ==" in next(iter(report.examples.values()))
+
+
+def test_a_rule_sent_over_http_is_checked_when_it_is_saved() -> None:
+    rows = [{"offer_id": "a", "eligibility": "tier == 'gold'"}, {"offer_id": "b", "eligibility": "tier =="}]
+    checked = check_changes("offers", rows, received_at=at("2024-06-01"), zone=ZoneInfo("UTC"))
+    assert [row.row_key for row in checked.rows] == ["a"]
+    assert checked.rejected[0]["index"] == 1
+    assert "eligibility rule" in checked.rejected[0]["reason"]

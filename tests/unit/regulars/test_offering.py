@@ -41,6 +41,7 @@ def why(offer: dict[str, Any], **situation: Any) -> str | None:
         ({"max_per_customer": 1}, {"made": {"ten": 1}}, "as often as it may"),
         ({"eligibility": "tier == 'silver'"}, {}, "rule is not met"),
         ({"eligibility": "tier == 'gold'"}, {}, None),
+        ({"eligibility": "tier =="}, {}, "cannot be read"),
         ({}, {"holds": "five"}, "one offer at a time"),
         ({}, {"channel": "sms", "reachable": False}, "no consent to sms"),
         ({}, {"channel": "sms", "reachable": True}, None),
