@@ -83,7 +83,7 @@ def _from_orders(orders: ibis.Table) -> ibis.Table:
 
 
 def _from_events(events: ibis.Table) -> ibis.Table:
-    owned = _with_owner(events).filter(ibis._.product_id.notnull())
+    owned = with_owner(events).filter(ibis._.product_id.notnull())
     return owned.select(
         "product_id",
         "quantity",
@@ -96,7 +96,7 @@ def _from_events(events: ibis.Table) -> ibis.Table:
     ).select(*_COLUMNS)
 
 
-def _with_owner(events: ibis.Table) -> ibis.Table:
+def with_owner(events: ibis.Table) -> ibis.Table:
     """``events`` with ``owner_id``: the customer named, or the first one identified with the anonymous id."""
     both = events.filter(events.customer_id.notnull() & events.anonymous_id.notnull())
     earliest = ibis.window(group_by="anonymous_id", order_by=[both.occurred_at, both.event_id])
