@@ -89,6 +89,11 @@ _BOUGHT = (
 )
 _NUMBER = "try_cast({} as double)"
 
+
+def _first(value: str) -> str:
+    return f"first({value} order by occurred_at, {LINE}, number)"
+
+
 QUERIES = {
     "orders": f"""
         select order_id, order_id || '-' || number as line_id, customer_id, item_id as product_id,
@@ -100,8 +105,9 @@ QUERIES = {
             name, customer_id, anonymous_id, anonymous_id || '-' || session as session_id, item_id as product_id,
             {_CATEGORY} as category, query, {_NUMBER.format("quantity")} as quantity, {_NUMBER.format("price")} as price
         from flat where not ({_BOUGHT}) order by {LINE}, number""",
+    # as the first event has it: what a product is called later must not be known before
     "products": f"""
-        select item_id as product_id, arg_max(item_name, occurred_at) as name, arg_max({_CATEGORY}, occurred_at) as category,
-            arg_max(item_brand, occurred_at) as brand
-        from flat where item_id is not null group by all order by 1""",
+        select item_id as product_id, {_first("item_name")} as name, {_first(_CATEGORY)} as category,
+            {_first("item_brand")} as brand, min(occurred_at) as received_at
+        from flat where item_id is not null group by 1 order by 1""",
 }

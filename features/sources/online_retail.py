@@ -90,6 +90,12 @@ def _lines(connection: duckdb.DuckDBPyConnection, relation: str, source: str) ->
 
 _SALE = f"rule is null and not cancelled order by {LINE}"
 
+
+def _first(value: str) -> str:
+    """``value`` of the first line: what a product or customer is called later must not be known before."""
+    return f"first({value} order by billed_at, {LINE})"
+
+
 QUERIES = {
     "orders": f"""
         select invoice as order_id, customer as customer_id, code as product_id, billed_at as ordered_at, quantity,
@@ -100,10 +106,12 @@ QUERIES = {
             abs(try_cast(quantity as double)) * try_cast(price as double) as amount, 'cancelled' as reason
         from lines where rule is null and cancelled order by {LINE}""",
     "products": f"""
-        select trim(code::varchar) as product_id, mode(trim(description::varchar) order by trim(description::varchar)) as name
-        from (select * from lines where {_SALE}) group by all order by 1""",
+        select trim(code::varchar) as product_id, {_first("trim(description::varchar)")} as name,
+            {_first("billed_at")} as received_at
+        from (select * from lines where {_SALE}) where nullif(trim(description::varchar), '') is not null
+        group by 1 order by 1""",
     "customers": f"""
-        select customer as customer_id, mode(country::varchar order by country::varchar) as country
+        select customer as customer_id, {_first("country::varchar")} as country, {_first("billed_at")} as received_at
         from lines where customer is not null and rule is null group by customer order by min({LINE})""",
     "charges": f"""
         select invoice as order_id, customer as customer_id, code as product_id, billed_at as ordered_at, quantity,

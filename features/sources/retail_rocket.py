@@ -31,12 +31,21 @@ QUERIES = {
         select {MOMENT} as occurred_at, {NAMES} as name, visitorid as customer_id, itemid as product_id
         from visits where not {SOLD} order by {LINE}""",
 }
+# one version of a product for each moment at which its category or its being available changed
 PRODUCTS = """
-    with newest as (
-        select itemid, property, arg_max(value, try_cast(timestamp as bigint)) as value from properties
-        where property in ('categoryid', 'available') group by all)
-    select itemid as product_id, max(path) as category, max(case when property = 'available' then value end) as available
-    from newest left join paths on property = 'categoryid' and categoryid = value group by all order by 1"""
+    with told as (
+        select itemid, try_cast(timestamp as bigint) as told_at, max(value) filter (property = 'categoryid') as category,
+            max(value) filter (property = 'available') as available
+        from properties where property in ('categoryid', 'available') group by all),
+    known as (
+        select itemid, told_at, last_value(category ignore nulls) over so_far as category,
+            last_value(available ignore nulls) over so_far as available
+        from told window so_far as (partition by itemid order by told_at rows unbounded preceding)),
+    changed as (
+        select * from known
+        qualify row(category, available) is distinct from lag(row(category, available)) over (partition by itemid order by told_at))
+    select itemid as product_id, path as category, available, make_timestamp(told_at * 1000) as received_at
+    from changed left join paths on category = categoryid order by itemid, told_at"""
 PATHS = """
     create temp table paths as with recursive walk as (
         select categoryid::varchar as categoryid, categoryid::varchar as path, parentid::varchar as up from tree

@@ -13,9 +13,11 @@ from features.sources.ga4 import import_ga4
 from features.sources.online_retail import import_online_retail
 from features.sources.retail_rocket import import_retail_rocket
 from features.sources.shopify import import_shopify
+from regulars.as_of import known_tables
 from regulars.errors import ImportRefused
 from regulars.intake import Report
 from regulars.lake import Lake
+from tests.builders import at
 
 
 def read(
@@ -42,6 +44,7 @@ ONLINE_RETAIL = [
     ("489453", "TEST001", "This is a test product.", 5, "2009-12-02 09:20", 4.5, 12346, "United Kingdom"),
     ("489454", "S", "SAMPLES", -1, "2009-12-02 09:20", 5.0, None, "United Kingdom"),
 ]
+KEYS = {"products": "product_id", "customers": "customer_id"}
 COLUMNS = ["Invoice", "StockCode", "Description", "Quantity", "InvoiceDate", "Price", "Customer ID", "Country"]
 
 
@@ -78,6 +81,26 @@ def test_online_retail_in_every_form_it_is_passed_on_in(tmp_path: Path, ending: 
     assert sum(reports["charges"].set_aside.values()) == 7
     assert any(rule.startswith("postage") for rule in reports["charges"].set_aside)
     assert all(not report.refused for report in reports.values())
+
+
+def test_what_online_retail_calls_a_product_or_customer_later_is_not_known_before(tmp_path: Path) -> None:
+    later = [
+        ("489460", "85048", "GLASS BALL LIGHTS", 12, "2010-01-05 10:00", 6.95, 13085, "Eire"),
+        ("489461", "85048", "GLASS BALL LIGHTS", 12, "2010-01-06 10:00", 6.95, 13085, "Eire"),
+        ("489462", "85048", "GLASS BALL LIGHTS", 12, "2010-01-07 10:00", 6.95, 13085, "Eire"),
+    ]
+    early = online_retail(tmp_path / "early.parquet")
+    rows = pd.concat([pd.read_parquet(early), pd.DataFrame(later, columns=COLUMNS)])
+    rows.assign(InvoiceDate=pd.to_datetime(rows["InvoiceDate"])).to_parquet(tmp_path / "all.parquet")
+    found = []
+    for name in ("early", "all"):
+        lake = Lake(tmp_path / f"lake-{name}")
+        file = tmp_path / f"{name}.parquet"
+        import_online_retail(lake, file, timezone="UTC", refused_folder=tmp_path)
+        known = known_tables(lake.tables(ibis.duckdb.connect()), as_of=at("2010-01-01"))
+        found.append([known[table].execute().sort_values(key).astype(str).to_dict("list") for table, key in KEYS.items()])
+    assert found[0] == found[1]
+    assert found[0][0]["name"][0] != "GLASS BALL LIGHTS"
 
 
 def test_what_is_no_online_retail_is_refused(tmp_path: Path) -> None:
@@ -212,5 +235,6 @@ def test_retail_rocket(tmp_path: Path) -> None:
     assert tables["events"].sort_values("occurred_at")["name"].tolist() == ["Product Viewed", "Product Added"]
     assert tables["orders"][["order_id", "customer_id", "product_id"]].values.tolist() == [["4000", "257597", "355908"]]
     assert tables["orders"]["ordered_at"].iloc[0] == pd.Timestamp("2015-06-02 05:17:56.276")
-    product = tables["products"].iloc[0]
-    assert (product["category"], product["available"]) == ("213 > 1338", True)
+    versions = tables["products"].sort_values("received_at")
+    assert versions["category"].tolist() == ["213 > 1338"] * 2
+    assert versions["available"].tolist() == [False, True]
