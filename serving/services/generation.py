@@ -11,7 +11,9 @@ from features.build import read_customer_features
 from features.contacts import contacts
 from features.interactions import interactions
 from features.products import product_features
+from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
+from regulars.settings import Settings
 from serving.services.history import pack
 from serving.store.database import Store
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
@@ -20,6 +22,14 @@ from serving.store.schema import CHANNELS, histories, offers, products, profiles
 CHUNK = 1_000
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
+PREDICTED = (
+    "predicted_value",
+    "predicted_orders",
+    "predicted_value_365d",
+    "predicted_orders_365d",
+    "value_at_risk",
+    "support_priority",
+)
 PRODUCT = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
 TIMES = ("starts_at", "ends_at")
 LISTED = ("product_ids",)
@@ -49,7 +59,7 @@ def publish_generation(
     generation = begin_generation(store, as_of=as_of, about=json.dumps(dict(about)))
     counts = {
         "customers": add_rows(
-            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of))
+            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of, about=about))
         ),
         "products": add_rows(store, products, generation, chunked(_products(tables, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
@@ -72,26 +82,35 @@ def chunked(rows: Iterator[Row]) -> Iterator[Sequence[Row]]:
 
 
 def _profiles(
-    tables: Tables, scores: pd.DataFrame, offer_values: pd.DataFrame | None, *, as_of: datetime
+    tables: Tables,
+    scores: pd.DataFrame,
+    offer_values: pd.DataFrame | None,
+    *,
+    as_of: datetime,
+    about: Mapping[str, Any],
 ) -> Iterator[Row]:
     reach = contacts(tables, as_of=as_of)
-    about = _about_customers(tables, as_of=as_of)
+    names = _about_customers(tables, as_of=as_of)
     bought = _bought(tables, as_of=as_of)
+    stand = _standing(tables, bought, as_of=as_of, about=about)
     scored = scores.set_index("customer_id")
     made = _offers_by_customer(offer_values)
-    everybody = reach.index.union(about.index).union(bought.index).union(scored.index)
-    told, known = about.to_dict("index"), bought.to_dict("index")
+    everybody = reach.index.union(names.index).union(stand.index).union(scored.index)
+    told, known, standing = names.to_dict("index"), bought.to_dict("index"), stand.to_dict("index")
     answered, reached = scored.to_dict("index"), reach.to_dict("index")
     for customer in everybody:
         score, contact = answered.get(customer, {}), reached.get(customer, {})
+        who = standing.get(customer, {"stage": "lead"})
         yield {
             "customer_id": customer,
             **{name: _value(score.get(name)) for name in SCORES},
             **{name: _value(told.get(customer, {}).get(name)) for name in CONTACT},
             **_reach(contact),
             "unsubscribed": json.dumps(contact.get("unsubscribed", [])),
+            "segment": _value(who.get("segment")),
+            "tier": _value(who.get("tier")),
             "reasons": score.get("reasons", "[]"),
-            "profile": json.dumps(_profile(known.get(customer, {}), score, as_of) | made.get(customer, {})),
+            "profile": json.dumps(_profile(known.get(customer, {}), who, score, as_of) | made.get(customer, {})),
         }
 
 
@@ -103,32 +122,46 @@ def _reach(contact: Mapping[str, Any]) -> Row:
     return consented | reachable
 
 
-def _profile(known: Mapping[str, Any], score: Mapping[str, Any], as_of: datetime) -> Row:
-    """Stage, value and rhythm; what is not known is null."""
+def _profile(known: Mapping[str, Any], who: Mapping[str, Any], score: Mapping[str, Any], as_of: datetime) -> Row:
+    """Who they are, value and rhythm; what is not known is null."""
     since, gap = _value(known.get("days_since_last_order")), _value(known.get("gap_mean_days"))
     first = _value(known.get("days_since_first_order"))
     last_at = None if since is None else as_of - timedelta(days=since)
     return {
-        "stage": _stage(known, score),
+        **{name: _value(who.get(name)) for name in STANDING},
+        "stage": stage_with_risk(who["stage"], score.get("risk")),
         "value_so_far": _value(known.get("money_total")),
         "count_orders": None if not known else int(known["count_orders"]),
         "money_per_order": _value(known.get("money_per_order")),
+        **{name: _value(score.get(name)) for name in PREDICTED},
         "first_order_at": None if first is None else _text(as_of - timedelta(days=first)),
         "last_order_at": None if last_at is None else _text(last_at),
         "rhythm_days": gap,
-        "next_order_expected_at": None if last_at is None or gap is None else _text(last_at + timedelta(days=gap)),
+        **_next_order(last_at, gap, score),
     }
 
 
-def _stage(known: Mapping[str, Any], score: Mapping[str, Any]) -> str:
-    """prospect: no order; lapsed: none within the lookback; at_risk: high risk; new: one order; active: the rest."""
-    if not known:
-        return "prospect"
-    if not score:
-        return "lapsed"
-    if score.get("risk") == "high":
-        return "at_risk"
-    return "new" if known["count_orders"] == 1 else "active"
+def _next_order(last_at: datetime | None, gap: float | None, score: Mapping[str, Any]) -> Row:
+    """When the next order is expected, with the bounds of 80 % where a value model said so; else by the mean gap alone."""
+    said = {name: _value(score.get(name)) for name in ("next_order_at", "next_order_low", "next_order_high")}
+    if said["next_order_at"] is not None:
+        middle, low, high = (_text(pd.Timestamp(at).to_pydatetime().replace(tzinfo=UTC)) for at in said.values())
+        return {"next_order_expected_at": middle, "next_order_interval": [low, high]}
+    due = None if last_at is None or gap is None else _text(last_at + timedelta(days=gap))
+    return {"next_order_expected_at": due, "next_order_interval": None}
+
+
+def _standing(tables: Tables, bought: pd.DataFrame, *, as_of: datetime, about: Mapping[str, Any]) -> pd.DataFrame:
+    if bought.empty:
+        return pd.DataFrame(index=bought.index)
+    return customer_standing(
+        tables,
+        bought.reset_index(),
+        as_of=as_of,
+        lookback_days=int(about["lookback_days"]),
+        loyal_orders=int(about.get("loyal_orders", Settings.loyal_orders)),
+        tiers=about.get("tiers", Settings.tiers),
+    )
 
 
 def _about_customers(tables: Tables, *, as_of: datetime) -> pd.DataFrame:

@@ -64,6 +64,8 @@ def scored_conditions(
     min_probability: float | None = None,
     max_probability: float | None = None,
     risks: Sequence[str] = (),
+    segment: str | None = None,
+    tier: str | None = None,
     country: str | None = None,
     channel: str | None = None,
 ) -> list[ColumnElement[bool]]:
@@ -75,8 +77,9 @@ def scored_conditions(
         conditions.append(profiles.c.churn_probability <= max_probability)
     if risks:
         conditions.append(profiles.c.risk.in_(risks))
-    if country is not None:
-        conditions.append(profiles.c.country == country)
+    for column, wanted in ((profiles.c.segment, segment), (profiles.c.tier, tier), (profiles.c.country, country)):
+        if wanted is not None:
+            conditions.append(column == wanted)
     if channel is not None:
         conditions.append(profiles.c[f"reachable_{channel}"].is_(True))
     return conditions

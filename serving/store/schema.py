@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "1"
+SCHEMA_VERSION = "2"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -82,6 +82,8 @@ profiles = Table(
     Column("churn_high", Double),
     Column("risk", Text),
     Column("predicted_value", Double),
+    Column("segment", Text),
+    Column("tier", Text),
     *(Column(name, Text) for name in ("name", "email", "phone", "locale", "timezone", "country")),
     *(Column(f"consent_{channel}", Boolean) for channel in CHANNELS),
     *(Column(f"reachable_{channel}", Boolean, nullable=False) for channel in CHANNELS),

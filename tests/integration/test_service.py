@@ -209,9 +209,12 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     body = service.ask("/v1/customers/ann").json()
     assert (body["stage"], body["count_orders"], body["value_so_far"]) == ("at_risk", 2, 5.0)
     assert body["rhythm_days"] == 20
+    assert (body["rfm"], body["segment"], body["tier"]) == ("354", "loyal", "bronze")
+    assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
+    assert body["next_order_interval"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")
     assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": None}
-    assert service.ask("/v1/customers/zoe").json()["stage"] == "prospect"
+    assert service.ask("/v1/customers/zoe").json()["stage"] == "lead"
     assert service.ask("/v1/customers/eve").json()["stage"] == "lapsed"
     found = service.send("/v1/customers/lookup", {"customer_ids": ["bob", "?", "ann"]}).json()
     assert [item["customer_id"] for item in found["items"]] == ["bob", "ann"]
@@ -237,6 +240,8 @@ def test_the_list_of_customers_at_risk(service: Service) -> None:
         ("risk=medium", ["bob"]),
         ("risk=low", []),
         ("min_probability=0.5", ["ann"]),
+        ("segment=loyal", ["ann"]),
+        ("tier=gold", []),
         ("max_probability=0.5", ["bob"]),
         ("country=DE", ["ann"]),
         ("order_by=customer_id", ["ann", "bob"]),

@@ -98,7 +98,9 @@ def test_what_online_retail_calls_a_product_or_customer_later_is_not_known_befor
         file = tmp_path / f"{name}.parquet"
         import_online_retail(lake, file, timezone="UTC", refused_folder=tmp_path)
         known = known_tables(lake.tables(ibis.duckdb.connect()), as_of=at("2010-01-01"))
-        found.append([known[table].execute().sort_values(key).astype(str).to_dict("list") for table, key in KEYS.items()])
+        found.append(
+            [known[table].execute().sort_values(key).astype(str).to_dict("list") for table, key in KEYS.items()]
+        )
     assert found[0] == found[1]
     assert found[0][0]["name"][0] != "GLASS BALL LIGHTS"
 
