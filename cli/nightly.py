@@ -13,7 +13,7 @@ import typer
 from filelock import FileLock, Timeout
 
 from cli.comparing import COMPARABLE, compare_versions, keep_verdicts
-from cli.publishing import publish_champions
+from cli.publishing import compact_received, publish_champions
 from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, working
 from cli.training import train_model
 from regulars.errors import DataError, LakeError, MissingData, ModelMissing, RegularsError
@@ -42,7 +42,8 @@ def retrain(
     as_of: Annotated[str | None, typer.Option("--as-of", help="Default: the midnight after the newest row.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Everything a nightly job needs, in order, each step skipped where nothing changed: train, compare, promote, score, publish.
+    """Everything a nightly job needs, in order, each step skipped where nothing changed: compact, train, compare, promote, score,
+    publish.
 
     The champion's settings on newer data take over unless a trial of them, on the newest span that neither saw, is shown to
     be worse. A step that fails leaves the service as it was; run again, it goes on from there.
@@ -51,14 +52,33 @@ def retrain(
     shop.settings.home.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(shop.settings.home / "retrain.lock", timeout=0):
+            received = _receive(shop, as_json=as_json)
             at = read_moment(as_of, shop.settings) if as_of else newest_moment(shop)
-            steps = _run(shop, at, as_json=as_json)
+            steps = [received, *([] if received.became == "failed" else _run(shop, at, as_json=as_json))]
     except Timeout as error:
         raise LakeError("another `regulars retrain` is at work; it holds retrain.lock in the home folder") from error
     failed = [step.name for step in steps if step.became == "failed"]
     finish({"as_of": at.isoformat(), "steps": [asdict(step) for step in steps]}, as_json=as_json)
     if failed:
         raise DataError(f"{', '.join(failed)} failed, the service answers as before; mend it and run again")
+
+
+def _receive(shop: Shop, *, as_json: bool) -> Step:
+    """Move what the service received into the lake."""
+    try:
+        moved = compact_received(shop)
+    except RegularsError as error:
+        step = Step("compact", "failed", str(error))
+    else:
+        fresh = moved.events + moved.changes
+        why = (
+            f"{moved.events:,} events and {moved.changes:,} changes moved into the lake"
+            if fresh
+            else "nothing new came"
+        )
+        step = Step("compact", "done" if fresh else "skipped", why)
+    say(f"compact: {step.became}, {step.why}", as_json=as_json)
+    return step
 
 
 def newest_moment(shop: Shop) -> datetime:

@@ -11,7 +11,7 @@ import typer
 
 from cli.demo import show_demo
 from cli.importing import refused_folder
-from cli.publishing import publish_champions
+from cli.publishing import compact_received, publish_champions
 from cli.shop import JsonOption, finish, open_shop, say, working
 from regulars.errors import MissingData
 from serving.run import serve as run_service
@@ -32,6 +32,7 @@ def register(app: typer.Typer) -> None:
     """Add this group's commands to ``app``."""
     app.command("demo")(demo)
     app.command("publish")(publish)
+    app.command("compact")(compact)
     app.command("serve")(serve)
     app.command("settings")(settings)
     app.command("list")(list_customers)
@@ -46,6 +47,14 @@ def settings(as_json: JsonOption = False) -> None:
     for name, value in in_force.items():
         say(f"{name}: {value}", as_json=as_json)
     finish(in_force, as_json=as_json)
+
+
+def compact(as_json: JsonOption = False) -> None:
+    """Move the events and rows that the service received into the lake, each exactly once."""
+    with working("compacting"):
+        moved = compact_received(open_shop())
+    say(f"{moved.events:,} events and {moved.changes:,} changed rows are in the lake now", as_json=as_json)
+    finish({"events": moved.events, "changes": moved.changes}, as_json=as_json)
 
 
 def publish(as_json: JsonOption = False) -> None:
@@ -167,11 +176,14 @@ def export(
 def create_key(
     scope: Annotated[Scope, typer.Option(help="What the key may do.")],
     label: Annotated[str, typer.Option(help="What it is for.")] = "",
+    origin: Annotated[
+        list[str] | None, typer.Option(help="Repeatable: the web origins a storefront key may be used from.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make a key and print it: it is shown only now."""
     store = open_store(open_shop().settings.database_url)
-    made = shop_keys.create_key(store, scope=scope, label=label, now=datetime.now(UTC))
+    made = shop_keys.create_key(store, scope=scope, label=label, origins=origin or (), now=datetime.now(UTC))
     say(made.key, as_json=as_json)
     finish({"key": made.key, "key_id": made.key_id, "scope": scope}, as_json=as_json)
 

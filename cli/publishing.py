@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.shop import Shop
 from regulars.errors import MissingData, ModelMissing
+from serving.services.compaction import Compacted, compact
 from serving.services.generation import publish_generation
 from serving.store import open_store
 from training.scoring import load_churn, load_offers, offer_values
@@ -27,6 +28,15 @@ class Published:
         return asdict(self) | {"as_of": self.as_of.isoformat()}
 
 
+def compact_received(shop: Shop) -> Compacted:
+    """Move what the service received into the lake."""
+    store = open_store(shop.settings.database_url)
+    try:
+        return compact(store, shop.lake, timezone=shop.settings.timezone, refused_folder=shop.settings.home / "refused")
+    finally:
+        store.close()
+
+
 def publish_champions(shop: Shop, *, now: datetime) -> Published:
     """Publish the newest scores of the churn champion, with the champion's word on offers where there is one.
 
@@ -45,6 +55,7 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
             f"{champion.as_of.isoformat()} --version {champion.number} --out scores.parquet"
         )
     scores, as_of = scored
+    received = compact_received(shop)
     tables = shop.tables()
     churn = load_churn(tracking, champion)
     offers = tracking.champion("offers")
@@ -59,6 +70,8 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
         "risk_high": shop.settings.risk_high,
         "loyal_orders": shop.settings.loyal_orders,
         "tiers": shop.settings.tiers,
+        "compacted_events": received.events_seq,
+        "compacted_changes": received.changes_seq,
     }
     if offers is not None:
         model = load_offers(tracking, offers)

@@ -10,6 +10,7 @@ import pandas as pd
 from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
 from features.customers.orders import Orders, customer_orders, order_sums
 from features.customers.service import APART, BY_CUSTOMER, is_count, present
+from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
 from regulars.slices import LakeTables
@@ -108,6 +109,8 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
         for name in ("orders", "products", *_SERVICE_TABLES)
         if name in tables
     }
+    if "events" in tables:
+        known["events"] = owned_events(tables, as_of=as_of)
     orders = customer_orders(known, as_of=as_of)
     sums = orders.orders.group_by("customer_id").agg(
         **order_sums(orders),

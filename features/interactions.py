@@ -4,7 +4,7 @@ from datetime import datetime
 
 import ibis
 
-from regulars.as_of import Tables, known_tables
+from regulars.as_of import KNOWN, Tables, known_tables, moment
 from regulars.errors import MissingData
 
 KINDS = ("purchase", "view", "click", "cart", "wish", "remove", "other")
@@ -60,8 +60,14 @@ def interactions(tables: Tables, *, as_of: datetime) -> ibis.Table:
     if "orders" in known:
         parts.append(_from_orders(known["orders"]))
     if "events" in known:
-        parts.append(_from_events(known["events"]))
+        parts.append(_from_events(known["events"], _identified(tables["events"], as_of=as_of)))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
+
+
+def owned_events(tables: Tables, *, as_of: datetime) -> ibis.Table:
+    """Every event known just before ``as_of`` with ``owner_id``: the customer it is of, null where that is not known."""
+    known = known_tables({"events": tables["events"]}, as_of=as_of)["events"]
+    return _with_owner(known, _identified(tables["events"], as_of=as_of))
 
 
 def kind_of(name: ibis.Value) -> ibis.Value:
@@ -82,8 +88,8 @@ def _from_orders(orders: ibis.Table) -> ibis.Table:
     ).select(*_COLUMNS)
 
 
-def _from_events(events: ibis.Table) -> ibis.Table:
-    owned = with_owner(events).filter(ibis._.product_id.notnull())
+def _from_events(events: ibis.Table, identified: ibis.Table) -> ibis.Table:
+    owned = _with_owner(events, identified).filter(ibis._.product_id.notnull())
     return owned.select(
         "product_id",
         "quantity",
@@ -96,15 +102,23 @@ def _from_events(events: ibis.Table) -> ibis.Table:
     ).select(*_COLUMNS)
 
 
-def with_owner(events: ibis.Table) -> ibis.Table:
-    """``events`` with ``owner_id``: the customer named, or the first one identified with the anonymous id."""
+def _identified(events: ibis.Table, *, as_of: datetime) -> ibis.Table:
+    """One row per anonymous id identified before ``as_of``: the first customer by what became known first, never another.
+
+    ``events`` are the lake's, with the moment from which each row is known.
+    """
     both = events.filter(events.customer_id.notnull() & events.anonymous_id.notnull())
-    earliest = ibis.window(group_by="anonymous_id", order_by=[both.occurred_at, both.event_id])
+    both = both.filter(both[KNOWN] < ibis.literal(moment(as_of), "timestamp"))
+    earliest = ibis.window(group_by="anonymous_id", order_by=[both[KNOWN], both.occurred_at, both.event_id])
     first = both.mutate(place=ibis.row_number().over(earliest))
-    first = first.filter(first.place == 0).select(
+    return first.filter(first.place == 0).select(
         known_as=first.anonymous_id, identified_id=first.customer_id, identified_at=first.occurred_at
     )
-    joined = events.left_join(first, events.anonymous_id == first.known_as)
+
+
+def _with_owner(events: ibis.Table, identified: ibis.Table) -> ibis.Table:
+    """``events`` with ``owner_id``: the customer named, or the one identified with the anonymous id within 30 days."""
+    joined = events.left_join(identified, events.anonymous_id == identified.known_as)
     apart = ibis.interval(days=IDENTIFIED_WITHIN_DAYS)
     near = (joined.occurred_at >= joined.identified_at - apart) & (joined.occurred_at <= joined.identified_at + apart)
     owner = ibis.coalesce(joined.customer_id, ibis.ifelse(near, joined.identified_id, ibis.null("string")))

@@ -65,6 +65,14 @@ def with_validity(rows: ibis.Table, table: Table, *, unique: bool = False) -> ib
     return rows.mutate(**{SUPERSEDED: known_or_always.min().over(winners)}).drop("_received")
 
 
+def giving_way(rows: ibis.Table, to: ibis.Table, *, by: str) -> ibis.Table:
+    """``rows`` superseded, too, from the moment at which ``to`` has any row of the same ``by``; both with validity."""
+    taken = to.group_by(by).agg(taken_from=ibis.coalesce(to[KNOWN], ALWAYS).min())
+    joined = rows.left_join(taken, by, rname="other_{name}")
+    known = joined.mutate(**{SUPERSEDED: ibis.least(joined[SUPERSEDED], joined.taken_from)})  # of one and null, the one
+    return known.select(rows.columns)
+
+
 def known_at(rows: ibis.Table, table: Table, *, as_of: datetime) -> ibis.Table:
     """The declared columns of ``rows`` as they were known just before ``as_of``.
 

@@ -22,9 +22,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import duckdb
 import ibis
@@ -34,7 +34,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
-from regulars.as_of import ORDER, RECEIVED, with_validity
+from regulars.as_of import ORDER, RECEIVED, giving_way, with_validity
 from regulars.engine import read_files
 from regulars.errors import LakeError
 from regulars.intake import LINE, RULE, columns_of, literal, querying, quoted
@@ -48,6 +48,7 @@ LEASE_SECONDS = 60.0
 BUFFERED_ROWS = 16_384  # of each month or slice, while a large import is parted
 _READERS = ".readers"
 _INCOMING = ".incoming"
+ORDERS = ("orders", "event_orders")
 _ROWS_PER_IMPORT = 2**32
 
 
@@ -111,7 +112,21 @@ class Lake:
         read = LakeTables(engine, slices=slices_for(rows) if engine.name == "duckdb" else 1)
         for name, files in manifest.files.items():
             read[name] = self._rows(read, engine, name, files, unique=name in manifest.unique)
+        if "event_orders" in read:
+            read["orders"] = self._all_orders(read, engine)
         return read
+
+    def _all_orders(self, read: LakeTables, engine: ibis.BaseBackend) -> ibis.Table:
+        """Orders that were imported, and those known by event alone."""
+        told, imported = read.pop("event_orders"), read.get("orders")
+        if imported is None:
+            return told
+        resolved = giving_way(told, imported, by="order_id")
+        if engine.name != "duckdb":
+            return ibis.union(imported, resolved.cache())
+        engine.raw_sql(f"create or replace temp table told_orders as {ibis.to_sql(resolved, dialect='duckdb')}")
+        kept = read.view("select * from told_orders", name="told_orders", has_parts=True)
+        return read.named(ibis.union(imported, kept.select(imported.columns)), name="orders")
 
     def _rows(
         self, read: LakeTables, engine: ibis.BaseBackend, name: str, files: Sequence[File], *, unique: bool
@@ -173,6 +188,26 @@ class Lake:
                 if len(rows):
                     found[name] = rows.drop(columns=[ORDER, PART], errors="ignore")
         return found
+
+    def versions(self, name: str, column: str, values: Sequence[str]) -> list[dict[str, Any]]:
+        """Every version of the rows of table ``name`` whose ``column`` is one of ``values``, the earliest received first.
+
+        Times are in UTC. Empty where there is no such table.
+        """
+        files = self.manifest().files.get(name)
+        if not files or not values:
+            return []
+        with duckdb.connect() as connection:
+            connection.execute("set TimeZone = 'UTC'")
+            rows = connection.sql(
+                f"select * from {self._scan(files)} where {quoted(column)} in (select unnest($wanted)) "
+                f"order by {RECEIVED} nulls first, {ORDER}",
+                params={"wanted": list(values)},
+            ).to_arrow_table()
+        return [
+            {key: value.replace(tzinfo=UTC) if isinstance(value, datetime) else value for key, value in row.items()}
+            for row in rows.drop_columns([ORDER]).to_pylist()
+        ]
 
     def keep_scores(self, scores: pd.DataFrame, *, model: str, version: int, as_of: datetime) -> None:
         """Keep ``scores`` as what ``version`` says at ``as_of``, unless it already said something at a later moment."""
@@ -444,14 +479,15 @@ def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -
         return f"{{}} in ({', '.join(found)})" if found else "false"
 
     own = f"customer_id = {who}"
-    orders, assignments = ids_of("orders", "order_id", own), ids_of("assignments", "assignment_id", own)
+    assignments = ids_of("assignments", "assignment_id", own)
+    orders = [ids_of(name, "order_id", own) for name in ORDERS]
     visits = ids_of("events", "anonymous_id", own)
     conditions = {}
     for name in files:
         columns = TABLES[name].names
         parts = [own] if "customer_id" in columns else []
         parts += [f"referred_by = {who}"] if "referred_by" in columns else []
-        parts += [orders.format("order_id")] if "order_id" in columns and name != "orders" else []
+        parts += [held.format("order_id") for held in orders] if "order_id" in columns and name not in ORDERS else []
         parts += [assignments.format("assignment_id")] if name == "outcomes" else []
         parts += [visits.format("anonymous_id")] if name == "events" else []
         if parts:

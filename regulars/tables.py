@@ -85,6 +85,13 @@ def _columns(declared: str, **checked: Column) -> tuple[Column, ...]:
     return tuple(columns)
 
 
+_ORDER_LINE = _columns(
+    "order_id:id! line_id:id! customer_id:id product_id:id! ordered_at:time! quantity:number! "
+    "unit_price:number! discount:number coupon_id:id channel:text",
+    quantity=Column("quantity", "number", required=True, above=0),
+    unit_price=Column("unit_price", "number", required=True, least=0),
+)
+
 _ALL = (
     Table(
         name="orders",
@@ -92,12 +99,7 @@ _ALL = (
         key=("order_id", "line_id"),
         time=("ordered_at",),
         default_key="line_id",
-        columns=_columns(
-            "order_id:id! line_id:id! customer_id:id product_id:id! ordered_at:time! quantity:number! "
-            "unit_price:number! discount:number coupon_id:id channel:text",
-            quantity=Column("quantity", "number", required=True, above=0),
-            unit_price=Column("unit_price", "number", required=True, least=0),
-        ),
+        columns=_ORDER_LINE,
     ),
     Table(
         name="returns",
@@ -250,6 +252,13 @@ _ALL = (
             "assignment_id:id! kind:text! occurred_at:time! revenue:number",
             kind=Column("kind", "text", required=True, one_of=OUTCOME_KINDS),
         ),
+    ),
+    Table(
+        name="event_orders",
+        grain="one row per order line that an event told of; an order that `orders` has too counts as `orders` has it",
+        key=("order_id", "line_id"),
+        time=("ordered_at",),
+        columns=_ORDER_LINE,
     ),
     Table(
         name="charges",

@@ -2,7 +2,7 @@
 
 import base64
 import binascii
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
@@ -13,7 +13,7 @@ from fastapi.security import HTTPBearer
 
 from serving.live import Live
 from serving.problems import Problem
-from serving.services.keys import scope_of
+from serving.services.keys import valid_key
 
 LONGEST_TOKEN_S = 3_600
 # for the documentation's button only: a key may come in other ways, and what is wrong with it is said below
@@ -50,25 +50,39 @@ def allow(*scopes: str) -> Callable[..., Caller]:
     """A dependency that lets keys of ``scopes``, and ``admin``, in."""
 
     def check(
+        request: Request,
         worker: Worker,
         _: Annotated[object, Security(BEARER)],
         authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
         x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
     ) -> Caller:
-        key = _key(authorization)
-        if key is None:
-            raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
-        scope = scope_of(worker.store, key)
-        if scope is None:
-            raise Problem(401, "the key is not valid", headers=CHALLENGE)
-        if scope not in (*scopes, "admin"):
-            raise Problem(403, f"a key of scope {scope} may not do this; it needs {' or '.join((*scopes, 'admin'))}")
-        return Caller(scope, _customer(x_customer_token, worker.settings.token_secret, worker.now()))
+        origin = request.headers.get("origin")
+        return caller_of(worker, header_key(authorization), scopes=scopes, token=x_customer_token, origin=origin)
 
     return check
 
 
-def _key(authorization: str | None) -> str | None:
+def caller_of(
+    worker: Live, key: str | None, *, scopes: Sequence[str], token: str | None = None, origin: str | None = None
+) -> Caller:
+    """Who asks with ``key``, where keys of ``scopes`` and ``admin`` are let in.
+
+    Raises:
+        Problem: 401 without a valid key or with a wrong token, 403 where the key's scope or origin does not fit.
+    """
+    if key is None:
+        raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
+    row = valid_key(worker.store, key)
+    if row is None:
+        raise Problem(401, "the key is not valid", headers=CHALLENGE)
+    if row.scope not in (*scopes, "admin"):
+        raise Problem(403, f"a key of scope {row.scope} may not do this; it needs {' or '.join((*scopes, 'admin'))}")
+    if row.origins and origin is not None and origin not in row.origins:
+        raise Problem(403, f"this key may not be used from {origin}")
+    return Caller(row.scope, _customer(token, worker.settings.token_secret, worker.now()))
+
+
+def header_key(authorization: str | None) -> str | None:
     """The key of ``Bearer KEY``, or the user name of HTTP Basic, as Segment's libraries send it."""
     kind, _, rest = (authorization or "").partition(" ")
     if kind.lower() == "bearer" and rest.strip():

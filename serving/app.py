@@ -13,7 +13,7 @@ from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.live import Live
 from serving.problems import add_problem_handlers
-from serving.routes import customers, decisions, health, lists, models, recommendations
+from serving.routes import changes, customers, decisions, health, lists, models, recommendations, tracking
 from serving.store import open_store
 
 ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
@@ -41,17 +41,18 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         lifespan=running,
         docs_url="/docs",
         redoc_url=None,
+        redirect_slashes=False,
         openapi_url="/docs/openapi.json",
         static_url="/docs/static",
     )
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
-        allow_methods=["GET", "POST", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "X-Customer-Token"],
+        allow_methods=["GET", "POST", "PUT", "DELETE"],
+        allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
     )
     add_problem_handlers(app)
-    for part in (health, recommendations, customers, lists, decisions, models):
+    for part in (health, recommendations, customers, lists, decisions, models, tracking, changes):
         app.include_router(part.router)
     return app
 

@@ -5,17 +5,20 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from threading import Event, Thread
+from threading import Event, Lock, Thread
+from zoneinfo import ZoneInfo
 
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
 from serving.services.clock import service_time
-from serving.services.shelf import Shelf, load_shelf
+from serving.services.history import Clock
+from serving.services.shelf import Shelf, load_shelf, told_since
 from serving.store.database import Store
 from serving.store.generations import current_generation
+from serving.store.writer import GroupWriter
 
-REFRESH_S = 1.0
+REFRESH_S = 0.5
 
 log = logging.getLogger(__name__)
 
@@ -30,25 +33,42 @@ class Live:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.SystemRandom)
     shelf: Shelf | None = None
+    writer: GroupWriter = field(init=False)
+    _told: int = 0
+    _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
 
+    def __post_init__(self) -> None:
+        self.writer = GroupWriter(self.store)
+
     def refresh(self) -> None:
-        """Take up a new champion or generation where there is one; what answers stays as it was where that fails."""
+        """Take up a new champion, generation or stock where there is one; what answers stays as it was where that fails."""
+        with self._refreshing:
+            self._refresh()
+
+    def _refresh(self) -> None:
         try:
             self.champions.refresh()
             found = current_generation(self.store)
             if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
-                self.shelf = load_shelf(self.store, found)
+                shelf = load_shelf(self.store, found)
+                told, self._told = told_since(self.store, shelf, seq=None)
+                self.shelf = shelf.changed(told)
+            elif self.shelf is not None:
+                told, self._told = told_since(self.store, self.shelf, seq=self._told)
+                self.shelf = self.shelf.changed(told)
         except Exception:
             log.exception("refreshing failed, trying again")
 
     def start(self) -> None:
-        """Refresh now, and every second in a thread until ``stop``."""
+        """Refresh now, and twice a second in a thread until ``stop``."""
         self.refresh()
+        self.writer.start()
         Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
+        self.writer.stop()
         self.store.close()
 
     def missing(self) -> list[str]:
@@ -81,6 +101,15 @@ class Live:
         """Now, as the published data sees it."""
         shelf = self.published()
         return service_time(self.now(), as_of=shelf.as_of, published_at=shelf.published_at)
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The zone of times that name none."""
+        return ZoneInfo(self.settings.timezone)
+
+    def clock(self) -> Clock:
+        """The moment of a question, in both times."""
+        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()))
 
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):

@@ -5,16 +5,16 @@ from collections.abc import Mapping
 import ibis
 
 from features.arithmetic import day_number, microseconds
-from features.interactions import kind_of, with_owner
+from features.interactions import kind_of
 
 
 def visits(known: Mapping[str, ibis.Table], sums: ibis.Table) -> ibis.Table:
     """One row per event of a customer in ``sums`` (see ``order_sums``): customer_id, at (microseconds), day, kind, name,
     last_ordered.
 
-    Anonymous events belong to whom they were found to be of.
+    ``known["events"]`` are those of ``features.interactions.owned_events``.
     """
-    owned = with_owner(known["events"])
+    owned = known["events"]
     rows = owned.filter(owned.owner_id.notnull()).select(
         customer_id=owned.owner_id, at=microseconds(owned.occurred_at), kind=kind_of(owned.name), name=owned.name
     )

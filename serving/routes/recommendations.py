@@ -102,7 +102,9 @@ def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query
     if asked.price_min is not None and asked.price_max is not None and asked.price_min > asked.price_max:
         raise Problem(422, "query.price_min is above query.price_max")
     question = Question(
-        customer_id=asked.customer_id or caller.token_customer,
+        customer_id=asked.customer_id or (None if asked.anonymous_id else caller.token_customer),
+        anonymous_id=asked.anonymous_id,
+        session_id=asked.session_id,
         placement=asked.placement,
         product_ids=tuple(asked.product_id),
         limit=asked.limit,
@@ -113,8 +115,9 @@ def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query
         fields=_fields(asked.fields),
     )
     loaded = _loaded(worker)
-    moment = int(worker.shop_time().timestamp())
-    return recommend(worker.store, worker.published(), loaded.model, question, version=loaded.version, moment=moment)
+    return recommend(
+        worker.store, worker.published(), loaded.model, question, version=loaded.version, clock=worker.clock()
+    )
 
 
 BESIDE = {

@@ -15,7 +15,9 @@ from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
 from regulars.settings import Settings
 from serving.services.history import pack
+from serving.store.changes import remove_held_changes
 from serving.store.database import Store
+from serving.store.events import JOINED_WITHIN, Covered, remove_held
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.schema import CHANNELS, histories, offers, products, profiles
 
@@ -67,6 +69,9 @@ def publish_generation(
     add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
+    held = Covered(as_of, int(about.get("compacted_events", 0)))
+    remove_held(store, held, visitors_before=now - JOINED_WITHIN)
+    remove_held_changes(store, Covered(as_of, int(about.get("compacted_changes", 0))))
     return {"generation": generation, **counts}
 
 

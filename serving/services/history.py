@@ -1,11 +1,16 @@
 """A customer's newest interactions, packed for the store and unpacked for the recommender."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
 import numpy as np
 import orjson
 import pandas as pd
 
 from regulars.models.history import NEWEST, NOTHING, History
 from serving.store.database import Store
+from serving.store.events import Covered, touched_by_customer, touched_by_visitor
 from serving.store.published import history_body
 
 
@@ -27,7 +32,44 @@ def unpack(body: bytes) -> History:
     return History(read["products"], np.array(read["at"], dtype=np.int64), read["kinds"])
 
 
-def history_of(store: Store, customer_id: str) -> History:
-    """What is published of a customer; empty where nothing is."""
+@dataclass(frozen=True)
+class Clock:
+    """Now, in seconds since 1970: the clock's, and as the published data sees it (see ``clock.service_time``)."""
+
+    now: int
+    shop: int
+
+
+def history_of(store: Store, customer_id: str, *, covered: Covered | None, clock: Clock) -> History:
+    """What is published of a customer, and what they did since; empty where nothing is known.
+
+    ``covered``: the events that the published history holds already.
+    """
     body = history_body(store, customer_id)
-    return NOTHING if body is None else unpack(body)
+    published = NOTHING if body is None else unpack(body)
+    return _followed_by(published, touched_by_customer(store, customer_id, covered=covered, limit=NEWEST), clock)
+
+
+def history_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str | None, clock: Clock) -> History:
+    """What a visitor without a name did, by anonymous_id, else in a session; never what a named customer did."""
+    found = touched_by_visitor(store, anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
+    return _followed_by(NOTHING, found, clock)
+
+
+def _followed_by(earlier: History, newest_first: Sequence[tuple[datetime, str]], clock: Clock) -> History:
+    """``earlier`` and the events, oldest first; what claims to be of the future happened just now."""
+    if not newest_first:
+        return earlier
+    products, at, kinds = (
+        list(earlier.product_ids),
+        [int(second) for second in earlier.occurred_at],
+        list(earlier.kinds),
+    )
+    for occurred_at, touched in reversed(newest_first):
+        age = max(clock.now - int(occurred_at.timestamp()), 1)
+        for product_id, kind in orjson.loads(touched):
+            products.append(product_id)
+            at.append(clock.shop - age)
+            kinds.append(kind)
+    order = np.argsort(np.array(at, dtype=np.int64), kind="stable")[-NEWEST:]
+    return History([products[i] for i in order], np.array(at, dtype=np.int64)[order], [kinds[i] for i in order])

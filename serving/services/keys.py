@@ -1,7 +1,9 @@
 """Keys that programs ask with: made once, shown once, kept as a hash."""
 
 import hashlib
+import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -11,6 +13,7 @@ from serving.store.keys import KeyRow, add_key, all_keys, key_by_hash, mark_revo
 
 SCOPES = ("storefront", "events", "lists", "models", "admin")
 PREFIX = "rg"
+_ORIGIN = re.compile(r"https?://[^/\s?#]+")
 
 
 @dataclass(frozen=True)
@@ -22,17 +25,22 @@ class NewKey:
     scope: str
 
 
-def create_key(store: Store, *, scope: str, label: str, now: datetime) -> NewKey:
-    """A new valid key of ``scope``.
+def create_key(store: Store, *, scope: str, label: str, now: datetime, origins: Sequence[str] = ()) -> NewKey:
+    """A new valid key of ``scope``; ``origins`` bind a storefront's key to web pages from there.
 
     Raises:
-        DataError: where there is no such scope.
+        DataError: where there is no such scope, or an origin is none.
     """
     if scope not in SCOPES:
         raise DataError(f"a key's scope is one of {', '.join(SCOPES)}, got {scope!r}")
+    if origins and scope != "storefront":
+        raise DataError(f"only a storefront key is bound to origins, got {', '.join(origins)} for scope {scope}")
+    for origin in origins:
+        if not _ORIGIN.fullmatch(origin):
+            raise DataError(f"an origin is such as https://shop.example, without a path, got {origin!r}")
     key = f"{PREFIX}_{scope}_{secrets.token_urlsafe(32)}"
     key_id = f"key_{secrets.token_hex(6)}"
-    add_key(store, key_hash=_hash(key), key_id=key_id, scope=scope, label=label, created_at=now)
+    add_key(store, key_hash=_hash(key), key_id=key_id, scope=scope, label=label, origins=origins, created_at=now)
     return NewKey(key, key_id, scope)
 
 
@@ -51,10 +59,10 @@ def revoke_key(store: Store, *, key_id: str, now: datetime) -> None:
         raise DataError(f"there is no key {key_id}; `regulars keys list` shows all")
 
 
-def scope_of(store: Store, key: str) -> str | None:
-    """The scope of a valid key, or None."""
+def valid_key(store: Store, key: str) -> KeyRow | None:
+    """The valid key that ``key`` is, or None; found by its hash, so that comparing takes equally long for all."""
     row = key_by_hash(store, _hash(key))
-    return row.scope if row is not None and row.revoked_at is None else None
+    return row if row is not None and row.revoked_at is None else None
 
 
 def _hash(key: str) -> str:

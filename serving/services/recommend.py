@@ -7,7 +7,7 @@ from typing import Any
 
 from regulars.models.history import NOTHING, History
 from regulars.models.recommender import Answer, Context, Recommendation, Recommender
-from serving.services.history import history_of
+from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 
@@ -20,6 +20,8 @@ class Question:
     """One slot on one page."""
 
     customer_id: str | None = None
+    anonymous_id: str | None = None
+    session_id: str | None = None
     placement: str = "home"
     product_ids: tuple[str, ...] = ()
     limit: int = 10
@@ -31,11 +33,10 @@ class Question:
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, moment: int
+    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock
 ) -> dict[str, Any]:
-    """The body of the answer; ``moment`` in seconds since 1970."""
-    history = history_of(store, question.customer_id) if question.customer_id else NOTHING
-    answer = _ask(model, shelf, history, question, moment)
+    """The body of the answer."""
+    answer = _ask(model, shelf, _history(store, shelf, question, clock), question, clock.shop)
     return _body(shelf, answer, question.fields, version=version, placement=question.placement)
 
 
@@ -55,6 +56,16 @@ def beside(
     ask = model.bought_together if together else model.similar
     answer = ask(product_id, n=limit, allowed=shelf.allowed(Filters(), model.retrieval.ids))
     return _body(shelf, answer, fields, version=version, placement="product")
+
+
+def _history(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
+    if question.customer_id:
+        return history_of(store, question.customer_id, covered=shelf.covered, clock=clock)
+    if question.anonymous_id or question.session_id:
+        return history_of_visitor(
+            store, anonymous_id=question.anonymous_id, session_id=question.session_id, clock=clock
+        )
+    return NOTHING
 
 
 def _ask(model: Recommender, shelf: Shelf, history: History, question: Question, moment: int) -> Answer:

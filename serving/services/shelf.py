@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap
+from serving.store.changes import changes_after, changes_not_in
 from serving.store.database import Store
+from serving.store.events import Covered
 from serving.store.generations import GenerationRow
 from serving.store.published import all_offers, all_products
 
@@ -45,6 +47,37 @@ class Shelf:
     attributes: Sequence[str]
     offers: tuple[Mapping[str, Any], ...]
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
+
+    @property
+    def covered(self) -> Covered:
+        """The events that the published histories hold."""
+        return Covered(self.as_of, int(self.about.get("compacted_events", 0)))
+
+    @property
+    def covered_changes(self) -> Covered:
+        """The changes that the published products hold."""
+        return Covered(self.as_of, int(self.about.get("compacted_changes", 0)))
+
+    def changed(self, told: Sequence[tuple[str, Mapping[str, Any]]]) -> "Shelf":
+        """This shelf after products were told anew, in order: (product_id, the fields given); null takes a value away."""
+        if not told:
+            return self
+        fresh = [product_id for product_id in dict(told) if self.ids.row(product_id) < 0]
+        ids = IdMap([*self.ids.to_json(), *fresh]) if fresh else self.ids
+        attributes = [*self.attributes, *("{}" for _ in fresh)]
+        columns = {
+            name: np.concatenate([column, np.full(len(fresh), _EMPTY[name], dtype=column.dtype)])
+            for name, column in self._columns.items()
+        }
+        for product_id, fields in told:
+            row = ids.row(product_id)
+            known = json.loads(attributes[row]) | {name: fields[name] for name in FIELDS if name in fields}
+            attributes[row] = json.dumps({name: value for name, value in known.items() if value is not None})
+            for name, value in _columns_of(known).items():
+                columns[name][row] = value
+        changed = replace(self, ids=ids, attributes=attributes, _masks={})
+        changed.__dict__["_columns"] = columns
+        return changed
 
     def product(self, product_id: str, fields: Sequence[str]) -> dict[str, Any]:
         """The asked attributes of a product that have a value; empty for an unknown one."""
@@ -91,15 +124,28 @@ class Shelf:
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
         rows = [json.loads(text) for text in self.attributes]
+        told = [_columns_of(row) for row in rows]
         return {
-            "category": np.array([row.get("category") for row in rows], dtype=object),
-            "brand": np.array([row.get("brand") for row in rows], dtype=object),
-            "price": np.array([np.nan if row.get("price") is None else row["price"] for row in rows], dtype=float),
-            "available": np.array([row.get("available") is not False for row in rows], dtype=bool),
+            name: np.array([row[name] for row in told], dtype=dtype)
+            for name, dtype in (("category", object), ("brand", object), ("price", float), ("available", bool))
         }
 
 
 MOST_MASKS = 256
+MOST_TOLD = 10_000
+
+
+def _columns_of(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What filters look at, of one product's attributes."""
+    return {
+        "category": row.get("category"),
+        "brand": row.get("brand"),
+        "price": np.nan if row.get("price") is None else row["price"],
+        "available": row.get("available") is not False,
+    }
+
+
+_EMPTY = _columns_of({})
 
 
 def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
@@ -116,3 +162,13 @@ def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
     )
     shelf._columns  # noqa: B018 - read now, so that the first request does not wait for it
     return shelf
+
+
+def told_since(store: Store, shelf: Shelf, *, seq: int | None) -> tuple[list[tuple[str, dict[str, Any]]], int]:
+    """What was told of products behind change ``seq``, or that the generation does not hold; and the newest number."""
+    if seq is None:
+        rows = changes_not_in(store, shelf.covered_changes, table="products")
+        seq = 0
+    else:
+        rows = changes_after(store, seq, limit=MOST_TOLD, table="products")
+    return [(row.row_key, json.loads(row.body)) for row in rows], max((row.seq for row in rows), default=seq)

@@ -3,11 +3,22 @@
 from typing import Any
 
 from sqlalchemy import delete, select, text
+from sqlalchemy.sql import ColumnElement
 
 from serving.store.database import Store
-from serving.store.schema import decision_outcomes, decisions, held_decisions, histories, profiles
+from serving.store.schema import (
+    changes,
+    decision_outcomes,
+    decisions,
+    events,
+    held_decisions,
+    histories,
+    identities,
+    profiles,
+)
 
 HELD = {"profiles": profiles, "histories": histories}
+VISITS = {"events": events, "identities": identities}
 BY_SUBJECT = {"held_decisions": held_decisions, "decisions": decisions}
 
 
@@ -22,6 +33,9 @@ def forget_in_store(store: Store, customer_id: str) -> dict[str, int]:
             removed[name] = connection.execute(delete(table).where(table.c.subject == customer_id)).rowcount
         for name, table in HELD.items():
             removed[name] = connection.execute(delete(table).where(table.c.customer_id == customer_id)).rowcount
+        for name, query in _visits(customer_id).items():
+            removed[name] = connection.execute(delete(VISITS[name]).where(query)).rowcount
+        removed["changes"] = connection.execute(delete(changes).where(_told(customer_id))).rowcount
     _scrub(store)
     return {name: count for name, count in removed.items() if count}
 
@@ -30,9 +44,22 @@ def held_in_store(store: Store, customer_id: str) -> dict[str, list[dict[str, An
     """Every row the store holds of a customer, by table."""
     wanted = {name: select(table).where(table.c.customer_id == customer_id) for name, table in HELD.items()}
     wanted |= {name: select(table).where(table.c.subject == customer_id) for name, table in BY_SUBJECT.items()}
+    wanted |= {name: select(VISITS[name]).where(query) for name, query in _visits(customer_id).items()}
+    wanted["changes"] = select(changes).where(_told(customer_id))
     with store.reading() as connection:
         found = {name: connection.execute(query).mappings().all() for name, query in wanted.items()}
     return {name: [dict(row) for row in rows] for name, rows in found.items() if rows}
+
+
+def _visits(customer_id: str) -> dict[str, ColumnElement[bool]]:
+    """The events of a customer, and of the visitors who turned out to be them; then who those visitors were."""
+    known_as = select(identities.c.anonymous_id).where(identities.c.customer_id == customer_id)
+    theirs = (events.c.customer_id == customer_id) | events.c.anonymous_id.in_(known_as)
+    return {"events": theirs, "identities": identities.c.customer_id == customer_id}
+
+
+def _told(customer_id: str) -> ColumnElement[bool]:
+    return (changes.c.table_name == "customers") & (changes.c.row_key == customer_id)
 
 
 def _scrub(store: Store) -> None:
@@ -41,5 +68,5 @@ def _scrub(store: Store) -> None:
         if store.is_sqlite:
             connection.execute(text("pragma wal_checkpoint(truncate)"))
             return
-        for table in (*HELD, *BY_SUBJECT, "decision_outcomes"):
+        for table in (*HELD, *BY_SUBJECT, *VISITS, "changes", "decision_outcomes"):
             connection.execute(text(f"vacuum (full) {table}"))

@@ -1,9 +1,12 @@
 """Rows of the table ``keys``."""
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import Row, bindparam, insert, select, update
 
 from serving.store.database import Store
 from serving.store.schema import keys
@@ -16,16 +19,20 @@ class KeyRow:
     key_id: str
     scope: str
     label: str
+    origins: tuple[str, ...]
     created_at: datetime
     revoked_at: datetime | None
 
 
-_COLUMNS = (keys.c.key_id, keys.c.scope, keys.c.label, keys.c.created_at, keys.c.revoked_at)
+_COLUMNS = (keys.c.key_id, keys.c.scope, keys.c.label, keys.c.origins, keys.c.created_at, keys.c.revoked_at)
 _BY_HASH = select(*_COLUMNS).where(keys.c.key_hash == bindparam("key_hash"))
 
 
-def add_key(store: Store, *, key_hash: str, key_id: str, scope: str, label: str, created_at: datetime) -> None:
+def add_key(
+    store: Store, *, key_hash: str, key_id: str, scope: str, label: str, origins: Sequence[str], created_at: datetime
+) -> None:
     row = {"key_hash": key_hash, "key_id": key_id, "scope": scope, "label": label, "created_at": created_at}
+    row["origins"] = json.dumps(list(origins))
     with store.writing() as connection:
         connection.execute(insert(keys), row)
 
@@ -34,14 +41,14 @@ def key_by_hash(store: Store, key_hash: str) -> KeyRow | None:
     """The key with that hash, revoked or not, or None."""
     with store.reading() as connection:
         row = connection.execute(_BY_HASH, {"key_hash": key_hash}).first()
-    return None if row is None else KeyRow(*row)
+    return None if row is None else _read(row)
 
 
 def all_keys(store: Store) -> list[KeyRow]:
     """Every key ever made, oldest first."""
     with store.reading() as connection:
         rows = connection.execute(select(*_COLUMNS).order_by(keys.c.created_at, keys.c.key_id)).all()
-    return [KeyRow(*row) for row in rows]
+    return [_read(row) for row in rows]
 
 
 def mark_revoked(store: Store, *, key_id: str, revoked_at: datetime) -> bool:
@@ -50,3 +57,7 @@ def mark_revoked(store: Store, *, key_id: str, revoked_at: datetime) -> bool:
     with store.writing() as connection:
         connection.execute(update(keys).where(valid).values(revoked_at=revoked_at))
         return connection.execute(select(keys.c.key_id).where(keys.c.key_id == key_id)).first() is not None
+
+
+def _read(row: Row[Any]) -> KeyRow:
+    return KeyRow(**dict(row._mapping) | {"origins": tuple(json.loads(row.origins))})

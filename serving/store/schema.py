@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "2"
+SCHEMA_VERSION = "3"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -48,7 +48,7 @@ def _id() -> Text:
 # One row per fact about the store itself: "schema_version", and "generation", the one that answers.
 state = Table("state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
-# One row per key ever made; the key itself is never kept.
+# One row per key ever made; the key itself is never kept. origins: JSON list of web origins it may be used from, or [].
 keys = Table(
     "keys",
     metadata,
@@ -56,6 +56,7 @@ keys = Table(
     Column("key_id", Text, nullable=False, unique=True),
     Column("scope", Text, nullable=False),
     Column("label", Text, nullable=False),
+    Column("origins", Text, nullable=False),
     Column("created_at", Moment, nullable=False),
     Column("revoked_at", Moment),
 )
@@ -155,6 +156,52 @@ decision_outcomes = Table(
     Column("kind", Text, primary_key=True),
     Column("occurred_at", Moment, primary_key=True),
     Column("revenue", Double),
+)
+
+# One row per event received and not yet in the lake, or kept for the answers until a generation holds it. origin: "page"
+# for a storefront's key, else "server". touched: JSON list of [product_id, kind], null where there is none. body: JSON.
+events = Table(
+    "events",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("origin", Text, nullable=False),
+    Column("message_id", _id(), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("occurred_at", Moment, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("customer_id", _id()),
+    Column("anonymous_id", _id()),
+    Column("session_id", _id()),
+    Column("touched", Text),
+    Column("body", Text, nullable=False),
+    Index("events_once", "message_id", "origin", unique=True),
+    Index("events_by_customer", "customer_id", "seq"),
+    Index("events_by_visitor", "anonymous_id", "seq"),
+    Index("events_by_session", "session_id", "seq"),
+    sqlite_autoincrement=True,
+)
+
+# One row per anonymous_id that was ever identified: the first customer, never another one.
+identities = Table(
+    "identities",
+    metadata,
+    Column("anonymous_id", _id(), primary_key=True),
+    Column("customer_id", _id(), nullable=False),
+    Column("identified_at", Moment, nullable=False),
+    Index("identities_by_customer", "customer_id"),
+)
+
+# One row per row of a table that the shop sent (products, customers, offers). body: JSON of the fields that were given.
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("table_name", Text, nullable=False),
+    Column("row_key", _id(), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("body", Text, nullable=False),
+    Index("changes_by_table", "table_name", "seq"),
+    sqlite_autoincrement=True,
 )
 
 PUBLISHED = (profiles, histories, products, offers)

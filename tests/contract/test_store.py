@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import text, update
 
 from regulars.errors import DataError, StoreError
-from serving.services.keys import create_key, list_keys, revoke_key, scope_of
+from serving.services.keys import create_key, list_keys, revoke_key, valid_key
 from serving.store import Store, open_store
 from serving.store.decisions import DecisionRow, OutcomeRow, add_outcome, held_answer, hold, offers_made, outcomes_of
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
@@ -158,12 +158,14 @@ def test_a_page_of_a_removed_generation_is_refused_not_short(store: Store) -> No
 def test_keys_are_kept_as_hashes_and_can_be_revoked(store: Store) -> None:
     made = create_key(store, scope="lists", label="mail", now=NOW)
     assert made.key.startswith("rg_lists_")
-    assert scope_of(store, made.key) == "lists"
-    assert scope_of(store, made.key + "x") is None
+    found = valid_key(store, made.key)
+    assert found is not None
+    assert found.scope == "lists"
+    assert valid_key(store, made.key + "x") is None
     with store.reading() as connection:
         assert made.key not in str(connection.execute(text("select * from keys")).all())
     revoke_key(store, key_id=made.key_id, now=NOW)
-    assert scope_of(store, made.key) is None
+    assert valid_key(store, made.key) is None
     assert [(key.key_id, key.revoked_at) for key in list_keys(store)] == [(made.key_id, NOW)]
     with pytest.raises(DataError, match="no key"):
         revoke_key(store, key_id="key_?", now=NOW)

@@ -1,14 +1,7 @@
 """The running service over a socket: its answers, its refusals, and what it does while things change behind it."""
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -22,16 +15,13 @@ import pytest
 from regulars.ids import IdMap
 from regulars.models.recommender import Recommender
 from serving.services.generation import publish_generation
-from serving.services.keys import create_key
 from serving.store import open_store
 from serving.store.decisions import outcomes_of
 from tests.builders import at, lake_tables, tiny_retrieval
+from tests.services import SECRET, Service, running, until
 
-ROOT = Path(__file__).parents[2]
 AS_OF = at("2024-06-01")
-SECRET = "a secret of the shop that is long enough"
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
-SCOPES = ("storefront", "events", "lists", "models", "admin")
 ABOUT = {
     "horizon_days": 28,
     "lookback_days": 365,
@@ -44,26 +34,6 @@ ABOUT = {
     "outcome": "revenue",
     "randomised": False,
 }
-
-
-@dataclass
-class Service:
-    """A running service and how to ask it; ``ask`` and ``send`` use an admin key unless told otherwise."""
-
-    home: Path
-    address: str
-    database: str
-    keys: dict[str, str]
-
-    def ask(self, path: str, *, scope: str = "admin", **headers: str) -> httpx.Response:
-        return httpx.get(self.address + path, headers=self._with(scope, headers), timeout=20)
-
-    def send(self, path: str, body: Any, *, scope: str = "admin", **headers: str) -> httpx.Response:
-        return httpx.post(self.address + path, json=body, headers=self._with(scope, headers), timeout=20)
-
-    def _with(self, scope: str, headers: dict[str, str]) -> dict[str, str]:
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        return {"Authorization": f"Bearer {self.keys[scope]}"} | named
 
 
 def publish(database: str, folder: Path, *, probability: float = 0.9) -> None:
@@ -138,18 +108,6 @@ def make(folder: Path) -> Path:
     return folder
 
 
-def until(happened: Callable[[], bool]) -> None:
-    """Wait until ``happened``, at most half a minute."""
-    for _ in range(300):
-        try:
-            if happened():
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.1)
-    raise AssertionError("it did not happen within 30 seconds")
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("home")
@@ -158,29 +116,9 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     (home / "rows").mkdir()
     publish(database, home / "rows")
     bring_champion(home, 1)
-    store = open_store(database)
-    keys = {scope: create_key(store, scope=scope, label="", now=AS_OF).key for scope in SCOPES}
-    store.close()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    env = os.environ | {
-        "REGULARS_HOME": str(home),
-        "REGULARS_DATABASE_URL": database,
-        "REGULARS_TOKEN_SECRET": SECRET,
-        "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
-    }
-    workers = "1" if sqlite else "2"
-    command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--workers", workers]
-    with (home / "serve.log").open("w") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env=env, stdout=log, stderr=subprocess.STDOUT)
-        made = Service(home, f"http://127.0.0.1:{port}", database, keys)
-        try:
-            until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
-            yield made
-        finally:
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(30) in (0, -signal.SIGTERM)
+    with running(home, database, workers=1 if sqlite else 2) as made:
+        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+        yield made
 
 
 def test_churn_of_a_scored_customer(service: Service) -> None:
@@ -209,7 +147,7 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     body = service.ask("/v1/customers/ann").json()
     assert (body["stage"], body["count_orders"], body["value_so_far"]) == ("at_risk", 2, 5.0)
     assert body["rhythm_days"] == 20
-    assert (body["rfm"], body["segment"], body["tier"]) == ("354", "loyal", "bronze")
+    assert (body["rfm"], body["segment"], body["tier"]) == ("355", "loyal", "bronze")
     assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
     assert body["next_order_interval"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")

@@ -12,9 +12,7 @@ import pytest
 
 from features.build import FEATURES, customer_features, feature_names, read_base, read_customer_features
 from features.customers.service import APART, BY_CUSTOMER
-from regulars.as_of import known_at
 from regulars.engine import connect
-from regulars.tables import TABLES
 from tests.builders import at, lake_tables, shop_orders
 
 AS_OF = at("2024-06-01")
@@ -366,10 +364,7 @@ def test_duckdb_and_spark_give_equal_families(duck: ibis.BaseBackend, tmp_path: 
     tables = lake_tables(duck, tmp_path, **rows)
     base = read_base(tables, as_of=AS_OF)
     orders, sums = ibis.memtable(base.orders.orders.execute()), ibis.memtable(base.sums.execute())
-    known = {
-        name: ibis.memtable(known_at(table, TABLES[name], as_of=AS_OF).execute(), schema=base.known[name].schema())
-        for name, table in tables.items()
-    }
+    known = {name: ibis.memtable(table.execute(), schema=table.schema()) for name, table in base.known.items()}
     given = replace(base.orders, orders=orders)
     families = [family.make(known, given, sums).order_by("customer_id") for family in (*BY_CUSTOMER, *APART)]
     spark = connect("spark")

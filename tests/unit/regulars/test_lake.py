@@ -17,6 +17,7 @@ from regulars.errors import LakeError
 from regulars.intake import Report
 from regulars.lake import Lake
 from regulars.tables import TABLES
+from tests.builders import at
 
 HEADER = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,received_at\n"
 
@@ -198,3 +199,23 @@ def test_a_row_of_a_large_import_is_known_when_it_comes_again(tmp_path: Path, mo
     assert bring(tmp_path, rows[7]).identical == 1
     assert Lake(tmp_path / "lake").forget("c7") == {"orders": 1}
     assert len(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))) == 29
+
+
+def test_an_order_known_by_event_and_by_import_is_one_order_the_imports(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    told = "order_id,line_id,customer_id,product_id,ordered_at,quantity,unit_price,received_at\n"
+    for table, lines in {
+        "event_orders": "A,1,ann,tea,2024-05-01,1,3,2024-05-01\nB,1,bob,cup,2024-05-01,1,4,2024-05-01\n",
+        "orders": "A,x,ann,tea,2024-05-01,2,3,2024-05-10\n",
+    }.items():
+        (tmp_path / f"{table}.csv").write_text(told + lines)
+        import_file(lake, TABLES[table], tmp_path / f"{table}.csv", mapping={}, timezone="UTC", refused_folder=tmp_path)
+    tables = lake.tables(ibis.duckdb.connect())
+    assert "event_orders" not in tables
+
+    def known(moment: str) -> list[tuple[str, float]]:
+        rows = known_tables(tables, as_of=at(moment))["orders"].execute().sort_values("order_id")
+        return list(zip(rows["order_id"], rows["quantity"], strict=True))
+
+    assert known("2024-05-05") == [("A", 1.0), ("B", 1.0)]
+    assert known("2024-05-11") == [("A", 2.0), ("B", 1.0)]

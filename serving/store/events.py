@@ -1,0 +1,166 @@
+"""Rows of the tables ``events`` and ``identities``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Row, Select, and_, delete, func, insert, or_, select, text, type_coerce
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.sql import ColumnElement
+
+from serving.store.database import Store
+from serving.store.schema import events, identities, state
+
+COMPACTED = "compacted_events"
+JOINED_WITHIN = timedelta(days=30)
+ONE_AT_A_TIME = 7_201_944  # of PostgreSQL's advisory locks: the one under which events are numbered
+
+
+@dataclass(frozen=True)
+class EventRow:
+    """One event on its way into the store; see the table ``events``."""
+
+    origin: str
+    message_id: str
+    received_at: datetime
+    occurred_at: datetime
+    name: str
+    customer_id: str | None
+    anonymous_id: str | None
+    session_id: str | None
+    touched: str | None
+    body: str
+
+
+@dataclass(frozen=True)
+class Covered:
+    """Which events a generation holds: received before its moment, and in the lake when it was published."""
+
+    as_of: datetime
+    seq: int
+
+
+def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
+    """For each row whether it is new; one whose message_id came before, from the same origin, is left out.
+
+    Inside a transaction. Numbers are given in the order of commits, so that whoever reads up to a number misses nothing.
+    """
+    one_at_a_time(connection)
+    ids = sorted({row.message_id for row in rows})
+    known = set(
+        connection.execute(select(events.c.origin, events.c.message_id).where(events.c.message_id.in_(ids))).tuples()
+    )
+    added: list[bool] = []
+    fresh: list[dict[str, Any]] = []
+    for row in rows:
+        key = (row.origin, row.message_id)
+        added.append(key not in known)
+        if key not in known:
+            known.add(key)
+            fresh.append(row.__dict__)
+    if fresh:
+        connection.execute(insert(events), fresh)
+        _identify(connection, fresh)
+    return added
+
+
+def one_at_a_time(connection: Connection) -> None:
+    """In PostgreSQL wait until nobody else numbers rows; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ONE_AT_A_TIME})
+
+
+def _identify(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Keep whom each anonymous_id turned out to be, where that is not known yet."""
+    found = [
+        {key: row[column] for key, column in _IDENTITY.items()}
+        for row in rows
+        if row["customer_id"] is not None and row["anonymous_id"] is not None
+    ]
+    if not found:
+        return
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(identities).on_conflict_do_nothing(), found)
+
+
+_IDENTITY = {"anonymous_id": "anonymous_id", "customer_id": "customer_id", "identified_at": "occurred_at"}
+
+
+def touched_by_customer(
+    store: Store, customer_id: str, *, covered: Covered | None, limit: int
+) -> list[tuple[datetime, str]]:
+    """The newest events with products of a customer, and of the visitors who turned out to be them, newest first.
+
+    (occurred_at, touched) of each; without those that a generation holds, ``covered``.
+    """
+    apart = int(JOINED_WITHIN / timedelta(microseconds=1))
+    near = func.abs(_micro(events.c.occurred_at) - _micro(identities.c.identified_at)) <= apart
+    own = select(events.c.occurred_at, events.c.touched, events.c.seq).where(events.c.customer_id == customer_id)
+    joined = (
+        select(events.c.occurred_at, events.c.touched, events.c.seq)
+        .join(identities, identities.c.anonymous_id == events.c.anonymous_id)
+        .where(identities.c.customer_id == customer_id, events.c.customer_id.is_(None), near)
+    )
+    return _newest(store, [own, joined], covered=covered, limit=limit)
+
+
+def touched_by_visitor(
+    store: Store, *, anonymous_id: str | None, session_id: str | None, limit: int
+) -> list[tuple[datetime, str]]:
+    """The same of a visitor without a name, by anonymous_id, else by session; never what a named customer did."""
+    who = events.c.anonymous_id == anonymous_id if anonymous_id else events.c.session_id == session_id
+    wanted = select(events.c.occurred_at, events.c.touched, events.c.seq).where(who, events.c.customer_id.is_(None))
+    return _newest(store, [wanted], covered=None, limit=limit)
+
+
+def _newest(
+    store: Store, queries: Sequence[Select[Any]], *, covered: Covered | None, limit: int
+) -> list[tuple[datetime, str]]:
+    found: list[Row[Any]] = []
+    with store.reading() as connection:
+        for query in queries:
+            kept = query.where(events.c.touched.is_not(None))
+            if covered is not None:
+                kept = kept.where(~held_by(covered))
+            found += connection.execute(kept.order_by(events.c.seq.desc()).limit(limit)).all()
+    found.sort(key=lambda row: -row.seq)
+    return [(row.occurred_at, row.touched) for row in found[:limit]]
+
+
+def held_by(covered: Covered) -> ColumnElement[bool]:
+    """The condition of events that a generation holds."""
+    at = covered.as_of
+    return and_(events.c.seq <= covered.seq, events.c.received_at < at, events.c.occurred_at < at)
+
+
+def _micro(column: ColumnElement[Any]) -> ColumnElement[int]:
+    """A moment as the whole number it is kept as."""
+    return type_coerce(column, BigInteger)
+
+
+def compacted(store: Store, name: str = COMPACTED) -> int:
+    """The number up to which rows are in the lake."""
+    with store.reading() as connection:
+        value = connection.execute(select(state.c.value).where(state.c.name == name)).scalar()
+    return int(value or 0)
+
+
+def set_compacted(store: Store, seq: int, name: str = COMPACTED) -> None:
+    with store.writing() as connection:
+        connection.execute(delete(state).where(state.c.name == name))
+        connection.execute(insert(state).values(name=name, value=str(seq)))
+
+
+def events_after(store: Store, seq: int, *, limit: int) -> list[Row[Any]]:
+    """The next events behind ``seq``, by number."""
+    wanted = select(events).where(events.c.seq > seq).order_by(events.c.seq).limit(limit)
+    with store.reading() as connection:
+        return list(connection.execute(wanted).all())
+
+
+def remove_held(store: Store, covered: Covered, *, visitors_before: datetime) -> int:
+    """Remove the events that a generation holds; those of visitors without a name only from before a moment."""
+    named = or_(events.c.customer_id.is_not(None), events.c.received_at < visitors_before)
+    with store.writing() as connection:
+        return connection.execute(delete(events).where(held_by(covered), named)).rowcount

@@ -1,0 +1,94 @@
+"""Durable writes of many requests at once: whoever waits together is committed together."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from queue import Empty, Full, Queue
+from threading import Thread
+from typing import Any
+
+from sqlalchemy import Connection
+
+from serving.store.database import Store
+
+MOST_WAITING = 512
+MOST_TOGETHER = 64
+
+Write = Callable[[Connection], Any]
+
+
+class Overloaded(Exception):
+    """More writes wait than the database takes in a reasonable time; the caller should try again later."""
+
+
+class GroupWriter:
+    """One thread that commits; ``submit`` hands it a write and gives a future that is done once the write is durable.
+
+    A transaction takes up to 64 writes. Where one of them fails, each is tried again alone, so that it fails alone.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._waiting: Queue[tuple[Write, Future[Any]] | None] = Queue(MOST_WAITING)
+        self._thread = Thread(target=self._work, name="writer", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Commit what waits, then end."""
+        self._waiting.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def submit(self, write: Write) -> "Future[Any]":
+        """``write`` gets a connection inside a transaction; its result is the future's, after the commit.
+
+        Raises:
+            Overloaded: where 512 writes wait already; nothing was written.
+        """
+        done: Future[Any] = Future()
+        try:
+            self._waiting.put_nowait((write, done))
+        except Full:
+            raise Overloaded from None
+        return done
+
+    def _work(self) -> None:
+        while (first := self._waiting.get()) is not None:
+            together = [first]
+            ended = False
+            while len(together) < MOST_TOGETHER and not ended:
+                try:
+                    following = self._waiting.get_nowait()
+                except Empty:
+                    break
+                if following is None:
+                    ended = True
+                else:
+                    together.append(following)
+            self._commit(together)
+            if ended:
+                return
+
+    def _commit(self, together: Sequence[tuple[Write, "Future[Any]"]]) -> None:
+        alive = [(write, done) for write, done in together if done.set_running_or_notify_cancel()]
+        try:
+            results = self._transaction([write for write, _ in alive])
+        except Exception as error:
+            if len(alive) == 1:
+                alive[0][1].set_exception(error)
+                return
+            for write, done in alive:
+                try:
+                    (result,) = self._transaction([write])
+                except Exception as own:
+                    done.set_exception(own)
+                else:
+                    done.set_result(result)
+            return
+        for (_, done), result in zip(alive, results, strict=True):
+            done.set_result(result)
+
+    def _transaction(self, writes: Sequence[Write]) -> list[Any]:
+        with self._store.writing() as connection:
+            return [write(connection) for write in writes]
