@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -11,17 +11,20 @@ from features.build import read_customer_features
 from features.contacts import contacts
 from features.interactions import interactions
 from features.products import product_features
+from features.retention import By, retention
 from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
+from regulars.errors import MissingData
 from regulars.settings import Settings
 from serving.services.history import pack
 from serving.store.changes import remove_held_changes
 from serving.store.database import Store
 from serving.store.events import JOINED_WITHIN, Covered, remove_held
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
-from serving.store.schema import CHANNELS, histories, offers, products, profiles
+from serving.store.schema import CHANNELS, figures, histories, offers, products, profiles
 
 CHUNK = 1_000
+RETENTION = "retention-by-"
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
 PREDICTED = (
@@ -67,6 +70,7 @@ def publish_generation(
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
     }
     add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
+    add_rows(store, figures, generation, chunked(_figures(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
     held = Covered(as_of, int(about.get("compacted_events", 0)))
@@ -200,6 +204,17 @@ def _products(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
             "product_id": row["product_id"],
             "attributes": json.dumps({name: value for name, value in known.items() if value is not None}),
         }
+
+
+def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+    """The retention figures by everything they can be asked by; none for a shop without orders."""
+    for by in get_args(By):
+        try:
+            rows = retention(tables, as_of=as_of, by=by)
+        except MissingData:
+            return
+        kept = [{name: _value(value) for name, value in row.items()} for row in rows.to_dict("records")]
+        yield {"name": f"{RETENTION}{by}", "body": json.dumps(kept)}
 
 
 def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:

@@ -9,7 +9,7 @@ from sqlalchemy.sql import ColumnElement
 from regulars.errors import StoreError
 from serving.store.database import Store
 from serving.store.generations import generation_exists, pointed
-from serving.store.schema import generations, histories, offers, products, profiles
+from serving.store.schema import figures, generations, histories, offers, products, profiles
 
 Order = Literal["probability", "customer_id"]
 
@@ -57,6 +57,13 @@ def all_offers(store: Store, generation: int) -> list[str]:
     wanted = select(offers.c.offer).where(offers.c.generation == generation).order_by(offers.c.offer_id)
     with store.reading() as connection:
         return list(connection.execute(wanted).scalars())
+
+
+def figures_of(store: Store, generation: int, name: str) -> str | None:
+    """A table of figures as a JSON list of rows; None where the generation has none of that name."""
+    wanted = select(figures.c.body).where(figures.c.generation == generation, figures.c.name == name)
+    with store.reading() as connection:
+        return connection.execute(wanted).scalar()
 
 
 def scored_conditions(

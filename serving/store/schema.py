@@ -112,6 +112,15 @@ products = Table(
     Column("attributes", Text, nullable=False),
 )
 
+# One row per generation and name of a table of figures of the whole shop; body is a JSON list of rows.
+figures = Table(
+    "figures",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
 # One row per generation and offer; offer is a JSON object.
 offers = Table(
     "offers",
@@ -204,4 +213,4 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-PUBLISHED = (profiles, histories, products, offers)
+PUBLISHED = (profiles, histories, products, offers, figures)

@@ -159,6 +159,16 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     assert found["unknown"] == ["?"]
 
 
+def test_retention_as_published(service: Service) -> None:
+    body = service.ask("/v1/retention?by=cohort", scope="lists").json()
+    assert (body["by"], body["as_of"], body["active_days"]) == ("cohort", "2024-06-01T00:00:00Z", 90)
+    may = {item["group"]: item for item in body["items"]}["2024-05"]
+    assert (may["customers"], may["orders"], may["repeat_purchase_rate"], may["nps"]) == (2, 3, 50.0, None)
+    assert service.ask("/v1/retention").json()["items"][-1]["group"] == "2024-05"
+    assert service.ask("/v1/retention?by=moon").status_code == 422
+    assert service.ask("/v1/retention", scope="storefront").status_code == 403
+
+
 def test_the_list_of_customers_at_risk(service: Service) -> None:
     body = service.ask("/v1/lists/at-risk").json()
     assert [item["customer_id"] for item in body["items"]] == ["ann", "bob"]
