@@ -1,8 +1,7 @@
 """Service and behaviour as features: known arithmetic, only where the table is there, and nothing that was known later."""
 
 import tempfile
-from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,11 @@ import ibis
 import pandas as pd
 import pytest
 
-from features.build import FEATURES, customer_features, feature_names, read_base, read_customer_features
-from features.customers.service import APART, BY_CUSTOMER
+from features.build import FEATURES, customer_features, feature_names, read_customer_features
+from features.labels import cancellation_labels
 from regulars.engine import connect
-from tests.builders import at, lake_tables, shop_orders
+from regulars.errors import MissingData
+from tests.builders import at, lake_tables
 
 AS_OF = at("2024-06-01")
 NOTHING = pd.NA
@@ -293,84 +293,24 @@ def test_subscriptions_by_hand(duck: ibis.BaseBackend) -> None:
     )
 
 
+def test_cancellation_within_the_horizon_is_a_label(duck: ibis.BaseBackend, tmp_path: Path) -> None:
+    """Of those that run: one ends within, one on the last day's end, one later; one had ended, one began after."""
+    ends = {"ann": "2024-06-01", "bob": "2024-06-11", "cy": None, "dan": "2024-05-31", "eve": "2024-06-05"}
+    rows = [
+        {"subscription_id": who, "customer_id": who, "cancelled_at": ended and day(ended)}
+        | {"started_at": day("2024-06-02" if who == "eve" else "2024-01-01")}
+        for who, ended in ends.items()
+    ]
+    tables = lake_tables(duck, tmp_path, orders=[*ORDERS, order("ann", "2024-07-01")], subscriptions=rows)
+    labels = cancellation_labels(tables, as_of=AS_OF, horizon_days=10).execute()
+    assert dict(zip(labels["customer_id"], labels["cancelled"], strict=True)) == {"ann": 1, "bob": 0, "cy": 0}
+    with pytest.raises(MissingData, match="regulars import subscriptions"):
+        cancellation_labels({"orders": tables["orders"]}, as_of=AS_OF, horizon_days=10)
+
+
 def test_read_as_rows_they_are_the_same(duck: ibis.BaseBackend, tmp_path: Path) -> None:
     rows = {"surveys": [{"customer_id": "ann", "answered_at": day("2024-05-30"), "score": 4.0}]}
     tables = lake_tables(duck, tmp_path, orders=ORDERS, **rows)
     read = read_customer_features(tables, as_of=AS_OF).sort_values("customer_id", ignore_index=True)
     built = customer_features(tables, as_of=AS_OF).execute().sort_values("customer_id", ignore_index=True)
     pd.testing.assert_frame_equal(read, built)
-
-
-def service_rows(lines: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
-    """A row of every table of service for some of the order lines, with times before and after the moment."""
-    some = [line for line in lines if line["customer_id"] and line["order_id"]][::7]
-    numbered = [(str(n), line["customer_id"], line["ordered_at"], line) for n, line in enumerate(some)]
-    days = [timedelta(days=n % 9, seconds=n % 5) for n in range(len(some))]
-    return {
-        "returns": [
-            {
-                "return_id": n,
-                "product_id": "p1",
-                "quantity": 1.0,
-                "returned_at": at + later,
-                "order_id": line["order_id"],
-            }
-            | {"reason": ("quality", "fit", None)[int(n) % 3], "customer_id": who if int(n) % 2 else None}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "deliveries": [
-            {"order_id": line["order_id"], "promised_at": at + timedelta(days=3)}
-            | {"delivered_at": at + timedelta(days=1.3) + later}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "tickets": [
-            {"ticket_id": n, "customer_id": who, "opened_at": at + later, "satisfaction": 0.3}
-            | {"first_response_at": at + 2 * later, "resolved_at": at + 3 * later}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "surveys": [
-            {"customer_id": who, "answered_at": at + later, "score": int(n) % 11 / 1.5}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "messages": [
-            {"message_id": n, "customer_id": who, "channel": "email", "sent_at": at}
-            | {"opened_at": at + later if int(n) % 3 else None, "clicked_at": at + later if int(n) % 4 == 0 else None}
-            | {"unsubscribed_at": at + later if int(n) % 5 == 0 else None}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "loyalty": [
-            {"customer_id": who, "at": at, "reason": n, "points": float(int(n) % 7 - 3)}
-            for n, who, at, line in numbered
-        ],
-        "subscriptions": [
-            {"subscription_id": n, "customer_id": who, "started_at": at, "renews_at": at + timedelta(days=400)}
-            | {"cancelled_at": at + later if int(n) % 2 else None}
-            for (n, who, at, line), later in zip(numbered, days, strict=True)
-        ],
-        "customers": [{"customer_id": who, "referred_by": "c1"} for who in sorted({who for _, who, _, _ in numbered})],
-    }
-
-
-def test_duckdb_and_spark_give_equal_families(duck: ibis.BaseBackend, tmp_path: Path) -> None:
-    """Given equal tables, as known, and orders: those are compared elsewhere."""
-    lines = shop_orders(customers=12, days=300, end=AS_OF, seed=3).to_dict("records")
-    events = [
-        {"event_id": f"e{n}", "occurred_at": day("2024-05-01") + timedelta(days=n), "product_id": "p1"}
-        | {"name": "Product Added" if n % 2 else "Product Viewed", "anonymous_id": "v"}
-        | {"customer_id": "c1" if n % 4 == 0 else None}
-        for n in range(9)
-    ]
-    rows = service_rows(lines) | {"orders": lines, "events": events}
-    tables = lake_tables(duck, tmp_path, **rows)
-    base = read_base(tables, as_of=AS_OF)
-    orders, sums = ibis.memtable(base.orders.orders.execute()), ibis.memtable(base.sums.execute())
-    known = {name: ibis.memtable(table.execute(), schema=table.schema()) for name, table in base.known.items()}
-    given = replace(base.orders, orders=orders)
-    families = [family.make(known, given, sums).order_by("customer_id") for family in (*BY_CUSTOMER, *APART)]
-    spark = connect("spark")
-    for name in ("spark.sql.codegen.wholeStage", "spark.sql.adaptive.enabled"):
-        spark._session.conf.set(name, "false")  # so small a table is not worth compiling for
-    made = [[engine.execute(family) for family in families] for engine in (duck, spark)]
-    for ours, theirs in zip(*made, strict=True):
-        assert len(ours)
-        pd.testing.assert_frame_equal(ours, theirs, check_exact=True, check_dtype=False)
