@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 COMMAND = [sys.executable, "-m", "cli.main"]
+QUICK = {"snapshots": 3, "visitors": 200, "examples": 300, "judged": 100, "trees": 20, "min_data_in_leaf": 20}
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,6 +44,12 @@ class Shop:
 
     def json(self, *words: object) -> Any:
         return json.loads(self.run(*words, "--json").stdout.splitlines()[-1])
+
+    def train_recommender(self, *words: object) -> None:
+        """With settings that learn from little, so that a test need not wait."""
+        settings = self.home / "quick.json"
+        settings.write_text(json.dumps(QUICK))
+        self.run("train", "recommender", *words, "--params", settings)
 
     @contextmanager
     def serving(self) -> Iterator[str]:

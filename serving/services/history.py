@@ -40,7 +40,7 @@ class Clock:
     shop: int
 
 
-def history_of(store: Store, customer_id: str, *, covered: Covered | None, clock: Clock) -> History:
+def history_of(store: Store, customer_id: str, *, covered: Covered, clock: Clock) -> History:
     """What is published of a customer, and what they did since; empty where nothing is known.
 
     ``covered``: the events that the published history holds already.

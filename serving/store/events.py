@@ -1,11 +1,29 @@
 """Rows of the tables ``events`` and ``identities``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Select, and_, delete, func, insert, or_, select, text, type_coerce
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    Connection,
+    Row,
+    Select,
+    and_,
+    bindparam,
+    delete,
+    desc,
+    func,
+    insert,
+    not_,
+    or_,
+    select,
+    text,
+    type_coerce,
+    union_all,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
@@ -87,45 +105,42 @@ def _identify(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
 _IDENTITY = {"anonymous_id": "anonymous_id", "customer_id": "customer_id", "identified_at": "occurred_at"}
 
 
-def touched_by_customer(
-    store: Store, customer_id: str, *, covered: Covered | None, limit: int
-) -> list[tuple[datetime, str]]:
+_TOUCHED = select(events.c.seq, events.c.occurred_at, events.c.touched).where(events.c.touched.is_not(None))
+_NEAR = func.abs(
+    type_coerce(events.c.occurred_at, BigInteger) - type_coerce(identities.c.identified_at, BigInteger)
+) <= JOINED_WITHIN // timedelta(microseconds=1)
+_OWN = _TOUCHED.where(events.c.customer_id == bindparam("customer_id"))
+_JOINED = _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonymous_id).where(
+    identities.c.customer_id == bindparam("customer_id"), events.c.customer_id.is_(None), _NEAR
+)
+_NAMELESS = _TOUCHED.where(events.c.customer_id.is_(None))
+_BY_VISITOR = _NAMELESS.where(events.c.anonymous_id == bindparam("visitor"))
+_BY_SESSION = _NAMELESS.where(events.c.session_id == bindparam("visitor"))
+
+
+def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> list[tuple[datetime, str]]:
     """The newest events with products of a customer, and of the visitors who turned out to be them, newest first.
 
     (occurred_at, touched) of each; without those that a generation holds, ``covered``.
     """
-    apart = int(JOINED_WITHIN / timedelta(microseconds=1))
-    near = func.abs(_micro(events.c.occurred_at) - _micro(identities.c.identified_at)) <= apart
-    own = select(events.c.occurred_at, events.c.touched, events.c.seq).where(events.c.customer_id == customer_id)
-    joined = (
-        select(events.c.occurred_at, events.c.touched, events.c.seq)
-        .join(identities, identities.c.anonymous_id == events.c.anonymous_id)
-        .where(identities.c.customer_id == customer_id, events.c.customer_id.is_(None), near)
-    )
-    return _newest(store, [own, joined], covered=covered, limit=limit)
+    told = {"customer_id": customer_id, "held_seq": covered.seq, "held_before": covered.as_of, "newest": limit}
+    return _read(store, _OF_CUSTOMER, told)
 
 
 def touched_by_visitor(
     store: Store, *, anonymous_id: str | None, session_id: str | None, limit: int
 ) -> list[tuple[datetime, str]]:
     """The same of a visitor without a name, by anonymous_id, else by session; never what a named customer did."""
-    who = events.c.anonymous_id == anonymous_id if anonymous_id else events.c.session_id == session_id
-    wanted = select(events.c.occurred_at, events.c.touched, events.c.seq).where(who, events.c.customer_id.is_(None))
-    return _newest(store, [wanted], covered=None, limit=limit)
+    query = _BY_VISITOR if anonymous_id else _BY_SESSION
+    newest = query.order_by(events.c.seq.desc()).limit(bindparam("newest"))
+    return _read(store, newest, {"visitor": anonymous_id or session_id, "newest": limit})
 
 
-def _newest(
-    store: Store, queries: Sequence[Select[Any]], *, covered: Covered | None, limit: int
+def _read(
+    store: Store, query: Select[Any] | CompoundSelect[Any], told: Mapping[str, Any]
 ) -> list[tuple[datetime, str]]:
-    found: list[Row[Any]] = []
     with store.reading() as connection:
-        for query in queries:
-            kept = query.where(events.c.touched.is_not(None))
-            if covered is not None:
-                kept = kept.where(~held_by(covered))
-            found += connection.execute(kept.order_by(events.c.seq.desc()).limit(limit)).all()
-    found.sort(key=lambda row: -row.seq)
-    return [(row.occurred_at, row.touched) for row in found[:limit]]
+        return [(row.occurred_at, row.touched) for row in connection.execute(query, told)]
 
 
 def held_by(covered: Covered) -> ColumnElement[bool]:
@@ -134,9 +149,16 @@ def held_by(covered: Covered) -> ColumnElement[bool]:
     return and_(events.c.seq <= covered.seq, events.c.received_at < at, events.c.occurred_at < at)
 
 
-def _micro(column: ColumnElement[Any]) -> ColumnElement[int]:
-    """A moment as the whole number it is kept as."""
-    return type_coerce(column, BigInteger)
+def _not_held() -> ColumnElement[bool]:
+    before = bindparam("held_before", type_=events.c.received_at.type)
+    return not_(
+        and_(events.c.seq <= bindparam("held_seq"), events.c.received_at < before, events.c.occurred_at < before)
+    )
+
+
+_OF_CUSTOMER = (
+    union_all(_OWN.where(_not_held()), _JOINED.where(_not_held())).order_by(desc("seq")).limit(bindparam("newest"))
+)
 
 
 def compacted(store: Store, name: str = COMPACTED) -> int:

@@ -24,8 +24,8 @@ def shop(tmp_path: Path) -> Shop:
     )
     shop.run("import", "orders", tmp_path / "orders.parquet")
     shop.run("import", "customers", tmp_path / "customers.csv")
-    for model in ("churn", "recommender"):
-        shop.run("train", model, "--as-of", "2024-06-01")
+    shop.run("train", "churn", "--as-of", "2024-06-01")
+    shop.train_recommender("--as-of", "2024-06-01")
     shop.run("score", "--as-of", "2024-06-01", "--out", tmp_path / "scores.parquet")
     shop.run("publish")
     shop.run("publish")

@@ -59,8 +59,8 @@ def test_the_wheel_and_mlflow_give_the_services_own_answers(tmp_path: Path, outs
     lines.to_parquet(tmp_path / "orders.parquet", index=False)
     shop = Shop(tmp_path / "home")
     shop.run("import", "orders", tmp_path / "orders.parquet")
-    for model in ("churn", "recommender"):
-        shop.run("train", model, "--as-of", "2024-06-01")
+    shop.run("train", "churn", "--as-of", "2024-06-01")
+    shop.train_recommender("--as-of", "2024-06-01")
     shop.run("score", "--as-of", "2024-06-01", "--out", tmp_path / "scores.parquet")
     shop.run("publish")
     shop.run("features", "--as-of", "2024-06-01", "--out", tmp_path / "features.parquet")

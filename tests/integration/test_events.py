@@ -288,16 +288,18 @@ def test_no_accepted_event_is_lost_when_everything_is_killed(
     for time in range(3):
         made, server = start(tmp_path, database, workers=1, keys=keys)
         keys = made.keys
-        for number in range(40):
-            if number == 20 + 3 * time:
-                os.killpg(server.pid, signal.SIGKILL)
-            ids = [f"{time}-{number}-{k}" for k in range(5)]
-            batch = [track("X", anonymousId="v", messageId=message) for message in ids]
-            try:
+        try:
+            for number in range(40):
+                if number == 20 + 3 * time:
+                    os.killpg(server.pid, signal.SIGKILL)
+                ids = [f"{time}-{number}-{k}" for k in range(5)]
+                batch = [track("X", anonymousId="v", messageId=message) for message in ids]
                 answer = made.send("/v1/batch", {"batch": batch}, scope="events")
-            except httpx.TransportError:
-                break
-            accepted |= {e["messageId"] for e in answer.json()["events"] if e["status"] == "accepted"}
+                accepted |= {e["messageId"] for e in answer.json()["events"] if e["status"] == "accepted"}
+        except httpx.TransportError:
+            assert number >= 20
+        finally:
+            os.killpg(server.pid, signal.SIGKILL)
         server.wait(30)
     store = open_store(database)
     with store.reading() as connection:
