@@ -64,18 +64,19 @@ def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     Raises:
         MissingData: where the shop has no orders table.
     """
-    if not isinstance(tables, LakeTables):
-        rows: pd.DataFrame = customer_features(tables, as_of=as_of).execute()
-        return rows
     base = read_base(tables, as_of=as_of)
-    rows = tables.read_in_slices(_from_orders(base, tables, as_of=as_of))
-    named = base.named(tables)
+    rows = _rows(tables, _from_orders(base, tables, as_of=as_of))
+    base = base.named(tables) if isinstance(tables, LakeTables) else base
     for family in present((*BY_CUSTOMER, *APART), tables):
-        made = family.make(named.known, named.orders, named.sums).select("customer_id", *family.features)
-        found = made.execute() if family in APART else tables.read_in_slices(made)
+        made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
+        found = made.execute() if family in APART else _rows(tables, made)
         rows = rows.merge(found, on="customer_id", how="left")
         rows = rows.fillna({name: 0.0 for name in family.features if is_count(name)})
     return rows[["customer_id", *feature_names(tables)]]
+
+
+def _rows(tables: Tables, built: ibis.Table) -> pd.DataFrame:
+    return tables.read_in_slices(built) if isinstance(tables, LakeTables) else built.execute()
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ RHYTHM = ("count_order_days", "days_first_to_last", "age_days")
 LINEAR = ("days_since_last_order", "count_orders", "money_total", "gap_mean_days", "age_days")
 LOGIT_LIMIT = 8.0
 INTERVAL = 1.96
-# Chosen on simulated shops, whose true probabilities are known, so that 95 of 100 intervals hold them (decision 0013).
+# Chosen on simulated shops, whose true probabilities are known, so that 95 of 100 intervals hold them (decision 0014).
 DISAGREEMENT_SHARE = 0.5
 MOST_DISAGREEMENT = 0.25  # a variance in logits: models that differ wildly are wrong one at a time
 FIT_SHARE = 0.75
