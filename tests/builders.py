@@ -137,7 +137,9 @@ def profile_row(customer_id: str, probability: float | None, **more: Any) -> dic
     """A row of the store's table ``profiles``; nobody may be written to unless ``more`` says so."""
     channels = ("email", "sms", "push", "ads")
     scored = {"churn_low": 0.0, "churn_high": 1.0, "risk": "high"} if probability is not None else {}
-    empty = dict.fromkeys(("churn_low", "churn_high", "risk", "predicted_value", "name", "email", "phone", "locale"))
+    empty = dict.fromkeys(
+        ("churn_low", "churn_high", "risk", "predicted_value", "segment", "tier", "name", "email", "phone", "locale")
+    )
     return {
         "customer_id": customer_id,
         "churn_probability": probability,

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -83,6 +83,8 @@ profiles = Table(
     Column("churn_high", Double),
     Column("risk", Text),
     Column("predicted_value", Double),
+    Column("segment", Text),
+    Column("tier", Text),
     *(Column(name, Text) for name in ("name", "email", "phone", "locale", "timezone", "country")),
     *(Column(f"consent_{channel}", Boolean) for channel in CHANNELS),
     *(Column(f"reachable_{channel}", Boolean, nullable=False) for channel in CHANNELS),
@@ -108,6 +110,15 @@ products = Table(
     Column("generation", Integer, primary_key=True),
     Column("product_id", _id(), primary_key=True),
     Column("attributes", Text, nullable=False),
+)
+
+# One row per generation and name of a table of figures of the whole shop; body is a JSON list of rows.
+figures = Table(
+    "figures",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
 )
 
 # One row per generation and offer; offer is a JSON object.
@@ -230,4 +241,4 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-PUBLISHED = (profiles, histories, products, offers)
+PUBLISHED = (profiles, histories, products, offers, figures)

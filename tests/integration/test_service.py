@@ -147,13 +147,26 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     body = service.ask("/v1/customers/ann").json()
     assert (body["stage"], body["count_orders"], body["value_so_far"]) == ("at_risk", 2, 5.0)
     assert body["rhythm_days"] == 20
+    assert (body["rfm"], body["segment"], body["tier"]) == ("355", "loyal", "bronze")
+    assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
+    assert body["next_order_interval"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")
     assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": True}
-    assert service.ask("/v1/customers/zoe").json()["stage"] == "prospect"
+    assert service.ask("/v1/customers/zoe").json()["stage"] == "lead"
     assert service.ask("/v1/customers/eve").json()["stage"] == "lapsed"
     found = service.send("/v1/customers/lookup", {"customer_ids": ["bob", "?", "ann"]}).json()
     assert [item["customer_id"] for item in found["items"]] == ["bob", "ann"]
     assert found["unknown"] == ["?"]
+
+
+def test_retention_as_published(service: Service) -> None:
+    body = service.ask("/v1/retention?by=cohort", scope="lists").json()
+    assert (body["by"], body["as_of"], body["active_days"]) == ("cohort", "2024-06-01T00:00:00Z", 90)
+    may = {item["group"]: item for item in body["items"]}["2024-05"]
+    assert (may["customers"], may["orders"], may["repeat_purchase_rate"], may["nps"]) == (2, 3, 50.0, None)
+    assert service.ask("/v1/retention").json()["items"][-1]["group"] == "2024-05"
+    assert service.ask("/v1/retention?by=moon").status_code == 422
+    assert service.ask("/v1/retention", scope="storefront").status_code == 403
 
 
 def test_the_list_of_customers_at_risk(service: Service) -> None:
@@ -175,6 +188,8 @@ def test_the_list_of_customers_at_risk(service: Service) -> None:
         ("risk=medium", ["bob"]),
         ("risk=low", []),
         ("min_probability=0.5", ["ann"]),
+        ("segment=loyal", ["ann"]),
+        ("tier=gold", []),
         ("max_probability=0.5", ["bob"]),
         ("country=DE", ["ann"]),
         ("order_by=customer_id", ["ann", "bob"]),
@@ -314,7 +329,7 @@ def test_a_decision_holds_and_says_what_was_considered(service: Service) -> None
     assert body == service.send("/v1/decisions", asked).json()
     why = {entry["offer_id"]: entry["why_not"] for entry in body["considered"]}
     assert why["old"] == "is over"
-    assert "needs tier, which is not known" in why["ruled"]
+    assert "its rule is not met: customer.tier" in why["ruled"]
     assert "no effect was estimated" in why["unknown"]
     made = [entry["offer_id"] for entry in body["considered"] if entry["made"]]
     assert made == ([body["offer"]["offer_id"]] if body["offer"] else [])
