@@ -23,8 +23,9 @@ from cli.shop import (
 )
 from features.retention import ACTIVE_DAYS, By, retention
 from regulars.errors import DataError
+from training.deciding import decide_customers
 from training.recommending import load_recommender, recommend_customers, recommend_histories
-from training.scoring import decide_customers, load_churn, load_offers, score_customers, value_for
+from training.scoring import load_churn, load_offers, score_customers, value_for
 from training.tracking import Tracking
 
 OutOption = Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")]
@@ -125,10 +126,14 @@ def decide(
     explore: Annotated[Literal["on", "off"], typer.Option(help="Draw one decision in ten evenly.")] = "on",
     seed: Annotated[int, typer.Option(help="For the draws of --explore on.")] = 0,
     outcome: Annotated[str | None, typer.Option(help="The outcome the model must have been trained for.")] = None,
+    budget: Annotated[float | None, typer.Option(min=0, help="Money for all offers together.")] = None,
+    channel: Annotated[
+        Literal["email", "sms", "push", "ads"] | None, typer.Option(help="Only who may be written to there.")
+    ] = None,
     version: VersionOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the offer worth making to each customer, or none."""
+    """Write the offer worth making to each customer, or none; under budgets, to those for whom it brings most."""
     shop = open_shop()
     at = read_moment(as_of, shop.settings)
     tracking = Tracking(shop.settings)
@@ -140,18 +145,25 @@ def decide(
             f"run: regulars train offers --as-of {as_of} --outcome {outcome}"
         )
     with working("deciding"):
-        rows = decide_customers(
+        decided = decide_customers(
             shop.tables(),
             model,
             as_of=at,
             customers=read_column(customers, "customer_id"),
             explore=explore == "on",
             seed=seed,
+            budget=budget,
+            channel=channel,
         )
+    rows = decided.rows
     write_frame(rows, out)
     made = int((rows["offer_id"] != "").sum())
     say(f"{made:,} of {len(rows):,} customers would be made an offer, written to {out}", as_json=as_json)
-    finish({"rows": len(rows), "offers": made, "version": chosen.number, "out": out}, as_json=as_json)
+    for name, price in decided.prices.items():
+        told = f"one more unit of money would bring {price:.2f}" if price else "is not used up"
+        say(f"Budget of {name}: {told}", as_json=as_json)
+    result = {"rows": len(rows), "offers": made, "version": chosen.number, "out": out}
+    finish(result | {"shadow_prices": dict(decided.prices)}, as_json=as_json)
 
 
 def _histories(file: Path) -> pd.DataFrame:

@@ -12,12 +12,13 @@ import typer
 from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working, write_frame
 from regulars.errors import DataError, ModelMissing
 from training.comparison import Compared, compare_churn, compare_recommenders, default_holdout
+from training.offer_comparison import compare_offers, offers_holdout
 from training.plots import curves_figure
 from training.recommending import load_recommender
-from training.scoring import load_churn
+from training.scoring import load_churn, load_offers
 from training.tracking import Tracking, Version
 
-COMPARABLE = ("churn", "recommender")
+COMPARABLE = ("churn", "recommender", "offers")
 NEWEST = 5
 
 
@@ -90,6 +91,10 @@ def compare_versions(
     """The comparison of ``chosen`` on ``holdout`` (FROM..TO), by default the newest span of the champion's horizon."""
     tables = shop.tables()
     champion = next((version for version in chosen if "champion" in version.aliases), None)
+    if model == "offers":
+        if by is not None:
+            raise DataError("--by is for churn")
+        return _compared_offers(shop, tracking, chosen, holdout=holdout)
     horizon = int((champion or chosen[0]).settings["horizon_days"])
     start, end = _span(holdout, shop) if holdout else default_holdout(tables, horizon_days=horizon)
     label = str(champion.number) if champion else None
@@ -100,6 +105,15 @@ def compare_versions(
         raise DataError("--by is for churn")
     recommenders = {str(version.number): load_recommender(tracking, version) for version in chosen}
     return compare_recommenders(tables, recommenders, champion=label, start=start, end=end)
+
+
+def _compared_offers(shop: Shop, tracking: Tracking, chosen: list[Version], *, holdout: str | None) -> Compared:
+    tables = shop.tables()
+    champion = next((version for version in chosen if "champion" in version.aliases), None)
+    models = {str(version.number): load_offers(tracking, version) for version in chosen}
+    horizon = int((champion or chosen[0]).settings["horizon_days"])
+    start, end = _span(holdout, shop) if holdout else offers_holdout(tables, models, horizon_days=horizon)
+    return compare_offers(tables, models, champion=str(champion.number) if champion else None, start=start, end=end)
 
 
 def keep_verdicts(tracking: Tracking, chosen: list[Version], compared: Compared) -> None:

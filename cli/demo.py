@@ -16,8 +16,9 @@ from features.sources.complete_journey import import_complete_journey
 from regulars.intake import Report
 from serving.services import keys as shop_keys
 from serving.store import open_store
+from training.deciding import decide_customers
 from training.recommending import load_recommender, recommend_customers
-from training.scoring import decide_customers, load_churn, load_offers, score_customers, value_for
+from training.scoring import load_churn, load_offers, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
 LABEL = "demo"
@@ -137,7 +138,7 @@ def _show_answers(shop: Shop, versions: dict[str, Version], as_of: datetime) -> 
 
 def _show_offer(tracking: Tracking, tables: dict, version: Version, as_of: datetime, customers: list[str]) -> None:
     model = load_offers(tracking, version)
-    made = decide_customers(tables, model, as_of=as_of, customers=customers, explore=False)
+    made = decide_customers(tables, model, as_of=as_of, customers=customers, explore=False).rows
     worth = made[made["offer_id"] != ""].sort_values(["expected_value", "customer_id"], ascending=[False, True])
     print()
     if worth.empty:

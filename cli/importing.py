@@ -17,6 +17,7 @@ from features.sources.online_retail import import_online_retail
 from features.sources.retail_rocket import import_retail_rocket
 from features.sources.shopify import import_shopify
 from features.sources.simulated import import_simulated
+from features.sources.simulated_offers import SETS
 from regulars.errors import DataError
 from regulars.intake import Report
 from regulars.tables import TABLES, Table
@@ -69,6 +70,9 @@ def import_dataset(
     customers: Annotated[int, typer.Option(min=1, help="Of the simulated shop.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Of the simulated shop.")] = 0,
     kind: Annotated[str, typer.Option(help="Of the simulated shop: groceries, gifts or fashion.")] = "groceries",
+    offers: Annotated[
+        str | None, typer.Option(help=f"Adds a trial of offers of known effect to it: {', '.join(SETS)}.")
+    ] = None,
     allow_rejects: Allow = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -84,7 +88,13 @@ def import_dataset(
             truth = shop.settings.home / "simulated-truth" / f"{kind}-{customers}-{seed}.parquet"
             folder = refused_folder(shop)
             reports = import_simulated(
-                shop.lake, customers=customers, seed=seed, name=kind, refused_folder=folder, truth_file=truth
+                shop.lake,
+                customers=customers,
+                seed=seed,
+                name=kind,
+                refused_folder=folder,
+                truth_file=truth,
+                offers=offers,
             )
             say(f"This shop is simulated ({kind}); what is true of each customer is in {truth}", as_json=as_json)
         elif source is None:

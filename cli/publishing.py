@@ -9,7 +9,8 @@ from regulars.errors import MissingData, ModelMissing
 from serving.services.compaction import Compacted, compact
 from serving.services.generation import publish_generation
 from serving.store import open_store
-from training.scoring import load_churn, load_offers, offer_values
+from training.deciding import offer_values
+from training.scoring import load_churn, load_offers
 from training.tracking import Tracking
 
 
@@ -80,6 +81,7 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
             "policy_version": f"offers-{offers.number}",
             "outcome": model.outcome,
             "randomised": model.randomised,
+            "worth": model.worth.money,
         }
     store = open_store(shop.settings.database_url)
     try:

@@ -74,12 +74,21 @@ def features_when_assigned(tables: Tables, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def customers_at(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
-    """Order features and the shop's own attributes of every known customer, indexed by customer_id, in order."""
+    """Order features and the shop's own attributes of every known customer, indexed by customer_id, in order.
+
+    ``orders_segment``: none, 1, 2 to 5, 6 or more (where there are orders at all).
+    """
     about = customer_attributes(tables, as_of=as_of)
     if "orders" not in tables:
         return about
     ordered = read_customer_features(tables, as_of=as_of).set_index("customer_id").sort_index()
-    return ordered.join(about.add_prefix("attribute_"), how="outer").sort_index()
+    both = ordered.join(about.add_prefix("attribute_"), how="outer").sort_index()
+    return both.assign(orders_segment=_orders_segment(both["count_orders"]))
+
+
+def _orders_segment(count_orders: pd.Series) -> pd.Series:
+    bins, labels = [-np.inf, 0, 1, 5, np.inf], ["none", "1", "2 to 5", "6 or more"]
+    return pd.cut(count_orders.fillna(0), bins, labels=labels).astype(str)
 
 
 def _moments(times: pd.Series) -> np.ndarray:

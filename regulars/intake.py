@@ -12,6 +12,7 @@ from pathlib import Path
 
 import duckdb
 
+from regulars.eligibility import rule_error
 from regulars.errors import ImportRefused, LakeError
 from regulars.progress import Share, is_watched
 from regulars.tables import Column, Table
@@ -24,6 +25,7 @@ _RECEIVED = Column("received_at", "time")
 _ZONE = r":\d{2}(\.\d+)?\s*(Z|z|UTC|[+-]\d{2}(:?\d{2})?)$"
 _WHOLE_FLOAT = r"^(0|-?[1-9][0-9]*)\.0$"
 _ZONED = ("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ_NS")
+CEL_RULE = "is_cel_rule"
 _FLOATS = ("DOUBLE", "FLOAT", "DECIMAL")
 
 
@@ -55,6 +57,7 @@ def workspace() -> Iterator[duckdb.DuckDBPyConnection]:
             f"set TimeZone = 'UTC'; set threads = 2; set memory_limit = '{MEMORY}'; "
             f"set temp_directory = {literal(scratch)}"
         )
+        connection.create_function(CEL_RULE, _is_rule, ["VARCHAR"], "BOOLEAN")
         if is_watched():
             connection.execute(
                 "set enable_progress_bar = true; set enable_progress_bar_print = false; set progress_bar_time = 0"
@@ -181,6 +184,10 @@ def write_refused(connection: duckdb.DuckDBPyConnection, relation: str, checked:
     )
 
 
+def _is_rule(text: str) -> bool:
+    return rule_error(text) is None
+
+
 def _given(column: str, kind: str) -> str:
     if kind == "VARCHAR":
         return f"trim({column}) <> ''"
@@ -207,6 +214,8 @@ def _typed(column: str, kind: str, wanted: str, timezone: str) -> str:
         )
     if wanted == "date":
         return f"strftime(try_cast({text} as date), '%Y-%m-%d')"
+    if wanted == "cel":
+        return f"case when {CEL_RULE}({text}) then {text} end"
     if wanted == "json":
         as_json = text if kind == "VARCHAR" else f"to_json({column})::varchar"
         return f"case when json_valid({as_json}) then {as_json} end"

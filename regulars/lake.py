@@ -458,6 +458,7 @@ _SQL_TYPES = {
     "id": "varchar",
     "text": "varchar",
     "json": "varchar",
+    "cel": "varchar",
     "date": "varchar",
     "number": "double",
     "integer": "bigint",

@@ -9,8 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from regulars.errors import SettingsError
+from regulars.offering import Explore, Rules
 
 PREFIX = "REGULARS_"
+EXPLORE = ("epsilon", "thompson", "off")
 ENGINES = ("duckdb", "spark")
 SECRETS = ("token_secret",)
 
@@ -24,6 +26,8 @@ class Settings:
     ``home`` holds the lake, the database and the MLflow store unless their own settings say otherwise.
     ``risk_medium`` and ``risk_high`` are churn probabilities (0-1) from which a customer counts as such.
     ``loyal_orders``: orders within a year that make a customer loyal. ``tiers``: loyalty tiers by yearly spend, lowest first.
+    ``explore``, ``held_out`` (share of customers), quiet hours (0-23, in the customer's zone) and contacts per week are for
+    decisions.
     """
 
     home: Path
@@ -39,6 +43,20 @@ class Settings:
     risk_high: float = 0.6
     loyal_orders: int = 4
     tiers: tuple[tuple[str, float], ...] = (("bronze", 0.0), ("silver", 250.0), ("gold", 1_000.0))
+    explore: Explore = "epsilon"
+    held_out: float = 0.05
+    quiet_from: int = 21
+    quiet_until: int = 8
+    contacts_per_week: int = 3
+
+    def offer_rules(self) -> Rules:
+        """What holds for every offer."""
+        return Rules(
+            quiet_from=self.quiet_from,
+            quiet_until=self.quiet_until,
+            contacts_per_week=self.contacts_per_week,
+            held_out=self.held_out,
+        )
 
     def masked(self) -> dict[str, str]:
         """All settings as text, secrets and the password of the database hidden."""
@@ -73,6 +91,11 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         risk_high=_number(env, "RISK_HIGH", float, 0.6, 0.0, 1.0),
         loyal_orders=_number(env, "LOYAL_ORDERS", int, 4, 1, 1_000),
         tiers=_tiers(env),
+        explore=_explore(env),
+        held_out=_number(env, "HELD_OUT", float, 0.05, 0.0, 0.5),
+        quiet_from=_number(env, "QUIET_FROM", int, 21, 0, 23),
+        quiet_until=_number(env, "QUIET_UNTIL", int, 8, 0, 23),
+        contacts_per_week=_number(env, "CONTACTS_PER_WEEK", int, 3, 0, 1_000),
     )
 
 
@@ -92,6 +115,11 @@ def _tiers(env: Mapping[str, str]) -> tuple[tuple[str, float], ...]:
         f"{PREFIX}TIERS expects names with the yearly spend they begin at, the lowest 0, "
         f"such as bronze:0,silver:250,gold:1000; got {text!r}"
     )
+
+
+def _explore(env: Mapping[str, str]) -> Explore:
+    chosen: Explore = _one_of(env, "EXPLORE", EXPLORE)  # type: ignore[assignment]
+    return chosen
 
 
 def _home(env: Mapping[str, str], start: Path) -> Path:

@@ -2,6 +2,7 @@
 
 Types:
 
+- ``cel``: text that compiles as an eligibility rule (``regulars.eligibility``)
 - ``id``: text, trimmed, case and leading zeros kept; a whole number that arrived as a float loses its ``.0``
 - ``text``, ``boolean``, ``integer``, ``json`` (text that parses as JSON)
 - ``number``: a finite float; money is in the shop's one currency
@@ -226,7 +227,7 @@ _ALL = (
         key=("offer_id",),
         columns=_columns(
             "offer_id:id! kind:text! name:text value:number cost:number product_ids:json category:text "
-            "starts_at:time ends_at:time eligibility:text budget:number max_per_customer:integer",
+            "starts_at:time ends_at:time eligibility:cel budget:number max_per_customer:integer",
             kind=Column("kind", "text", required=True, one_of=OFFER_KINDS),
             cost=Column("cost", "number", least=0),
             budget=Column("budget", "number", least=0),

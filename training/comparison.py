@@ -33,7 +33,11 @@ DRAWS = 500
 COLUMNS = ("segment", "model", "metric", "value", "low", "high", "difference", "difference_low", "difference_high")
 CHURN_REPORTED = ("log_loss", "auc", "brier", "ece")
 SEGMENTS = ("frequency", "value", "country")
-DECIDES = {"churn": ("log_loss", -1), "recommender": ("ndcg@20", 1)}  # what promotion goes by, and which sign is better
+DECIDES = {
+    "churn": ("log_loss", -1),
+    "recommender": ("ndcg@20", 1),
+    "offers": ("value", 1),
+}  # what promotion goes by, and which sign is better
 GUARDS = {
     "churn": ("ece", -1, 0.0),
     "recommender": ("coverage@20", 1, 0.1),
@@ -60,10 +64,7 @@ class Compared:
         rows = self.table[(self.table["segment"] == "all") & (self.table["model"] == model)].set_index("metric")
         metric, sign = DECIDES[self.name]
         row = rows.loc[metric]
-        guard, direction, share = GUARDS[self.name]
-        found = rows.loc[guard]
-        best = max(direction * found["difference_low"], direction * found["difference_high"])
-        worse = [guard] if best < -share * (found["value"] - found["difference"]) else []
+        worse = self._worse(rows)
         low, high = sorted((sign * row["difference_low"], sign * row["difference_high"]))
         return {
             "champion": self.champion,
@@ -74,6 +75,15 @@ class Compared:
             "gain_high": float(high),
             "worse": worse,
         }
+
+    def _worse(self, rows: pd.DataFrame) -> list[str]:
+        """The guard, where it is surely worse by more than is allowed."""
+        if self.name not in GUARDS:
+            return []
+        guard, direction, share = GUARDS[self.name]
+        found = rows.loc[guard]
+        best = max(direction * found["difference_low"], direction * found["difference_high"])
+        return [guard] if best < -share * (found["value"] - found["difference"]) else []
 
 
 def default_holdout(tables: Tables, *, horizon_days: int) -> tuple[datetime, datetime]:

@@ -1,35 +1,49 @@
 """Learns what offers change, from who was made one and who was not.
 
 Steps: rows and what was known when each was assigned, a propensity (known, or estimated and then marked observational),
-weighted linear responses with and without an offer, and an honest estimate on rows that none of it saw.
+a meta-learner chosen by cross-fitting, levels drawn towards offers alike, and an honest estimate of the whole procedure
+on customers that none of it saw. Where there is too little for that, response rates by offer and segment.
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from numpy.typing import NDArray
 
 from features.assignments import assigned_rows, features_when_assigned, recorded_outcome
-from regulars.as_of import Tables, known_tables
+from regulars.as_of import Tables
 from regulars.errors import MissingData
-from regulars.models.offers import ANY_OFFER, NO_OFFER, Encoder, OfferModel, Response, squeezed
-from training.metrics import bootstrap_interval
-from training.results import COLUMNS, Trained
+from regulars.models.offers import ANY_OFFER, NO_OFFER, TERMS, Effect, OfferModel
+from regulars.models.responses import encoder_for
+from training.choosing import Choice, choose_learner, folds_of
+from training.levels import pooled_levels
+from training.off_policy import Log, overlap
+from training.offer_policies import OBSERVATIONAL, judge
+from training.offer_rates import rates_model
+from training.offer_worth import offer_terms, worth_of
+from training.propensities import taken_probability, were_drawn
+from training.results import Trained
+from training.uplift import Sample, fit_linear, learners
 
 log = logging.getLogger(__name__)
 
+Ints = NDArray[np.int64]
+
 HORIZON_DAYS = 28
-LEAST_ROWS = 50
+LEAST_ROWS = 10
+LEAST_TO_LEARN = 100
 LEAST_ROWS_OF_ITS_OWN = 1_000
-SHRINKAGE_ROWS = 500
-MOST_CATEGORIES = 20
-WEIGHT_LIMIT = 10.0
-WINSOR = 0.99
-OBSERVATIONAL = (
-    "Who was made an offer was not drawn at random: these are differences after adjustment for what was known, "
-    "not proof that the offer caused them."
+FEW = (
+    "There are too few assignments to tell customers apart: these are response rates by offer and segment, drawn towards "
+    "what all offers did."
+)
+NO_DIFFERENCE = (
+    "Choosing an offer for each customer was not shown to be better than the best one for everybody, "
+    "so that one is made."
 )
 
 
@@ -41,10 +55,10 @@ def train_offers(
     horizon_days: int | None = None,
     seed: int = 0,
 ) -> Trained:
-    """The fitted model and, on rows held out from it, the adjusted difference that offers made.
+    """The fitted model and, on customers held out from it, what its decisions bring beside plain policies.
 
     Raises:
-        MissingData: where fewer than 50 customers were made an offer, or fewer than 50 were not.
+        MissingData: where fewer than 10 customers were made an offer, or fewer than 10 were not.
     """
     outcome = outcome or recorded_outcome(tables, as_of=as_of)
     horizon = horizon_days or HORIZON_DAYS
@@ -57,192 +71,93 @@ def train_offers(
         )
     log.info("offers: %s assignments, outcome %s within %s days", f"{len(rows):,}", outcome, horizon)
     about = features_when_assigned(tables, rows)
-    randomised = bool(rows["propensity"].notna().all())
-    test, split = _held_out(rows, seed=seed)
-    table = _judge(rows, about, test=test, split=split, randomised=randomised, outcome=outcome, seed=seed)
-    model = _fit(rows, about, tables, as_of=as_of, outcome=outcome, horizon=horizon, randomised=randomised)
-    settings = {"outcome": outcome, "horizon_days": horizon, "randomised": randomised, "seed": seed}
-    metrics = {"adjusted_difference": float(table["value"].iloc[-1]), "assignments": float(len(rows))}
-    return Trained(model, settings, metrics, table, notes=() if randomised else (OBSERVATIONAL,))
-
-
-def encoder_for(about: pd.DataFrame) -> Encoder:
-    """An encoder of the columns of ``about``: numbers with their median, mean and deviation, texts with their values."""
-    numbers, categories = {}, {}
-    for name in sorted(about.columns):
-        values = about[name]
-        if values.dtype == object or isinstance(values.dtype, pd.StringDtype):
-            common = values.dropna().astype(str).value_counts().sort_index().sort_values(ascending=False, kind="stable")
-            if len(common) > 1:
-                categories[str(name)] = tuple(str(value) for value in common.index[:MOST_CATEGORIES])
-            continue
-        number = values.astype(float)
-        if number.notna().any() and number.nunique() > 1:
-            fill = float(number.median())
-            flat = squeezed(number.fillna(fill).to_numpy())
-            numbers[str(name)] = (fill, float(flat.mean()), float(flat.std()) or 1.0)
-    return Encoder(numbers=numbers, categories=categories)
-
-
-def _held_out(rows: pd.DataFrame, *, seed: int) -> tuple[np.ndarray, str]:
-    """The rows to judge on: the latest third of moments, or a third of customers where all were assigned at once."""
-    moments = np.sort(rows["assigned_at"].unique())
-    if len(moments) >= 3:
-        first = pd.Timestamp(moments[-max(1, len(moments) // 3)])
-        late = (rows["assigned_at"] >= first).to_numpy()
-        with_offer = rows["offer_id"] != NO_OFFER
-        if min((late & with_offer).sum(), (late & ~with_offer).sum(), (~late & with_offer).sum()) >= LEAST_ROWS:
-            return late, f"assigned from {first:%Y-%m-%d}, learnt on earlier ones"
-    customers = np.sort(rows["customer_id"].unique())
-    chosen = np.random.default_rng(seed).random(len(customers)) < 1 / 3
-    return rows["customer_id"].isin(customers[chosen]).to_numpy(), "a random third of the customers"
-
-
-def _judge(
-    rows: pd.DataFrame,
-    about: pd.DataFrame,
-    *,
-    test: np.ndarray,
-    split: str,
-    randomised: bool,
-    outcome: str,
-    seed: int,
-) -> pd.DataFrame:
-    """Mean outcome per customer under plain policies and the model's, estimated doubly robustly on the held-out rows.
-
-    Source: Robins, Rotnitzky & Zhao, JASA 1994 (augmented inverse propensity weighting), propensities clipped to [0.1, 0.9].
-    """
-    y, offered = rows["outcome"].to_numpy(float), (rows["offer_id"] != NO_OFFER).to_numpy()
-    encoder = encoder_for(about[~test])
-    design = encoder.design(about)
-    logistic = outcome != "revenue"
-    likely = _propensity(rows, design, fit=~test, randomised=randomised)
-    limit = np.quantile(y[~test], WINSOR) if not logistic else 1.0
-    y = np.minimum(y, limit) if limit > 0 else y
-    weights = _weights(offered, likely)
-    with_offer = _respond(design, y, weights, ~test & offered, logistic).predict(design[test])
-    without = _respond(design, y, weights, ~test & ~offered, logistic).predict(design[test])
-    seen = np.clip(likely[test], 1 / WEIGHT_LIMIT, 1 - 1 / WEIGHT_LIMIT)
-    one = with_offer + offered[test] / seen * (y[test] - with_offer)
-    none = without + ~offered[test] / (1 - seen) * (y[test] - without)
-    uplift = with_offer - without
-    best_half = uplift >= np.median(uplift)
-    policies = {
-        "no one is made an offer": none,
-        "everyone is made one": one,
-        "the half with the highest expected uplift": np.where(best_half, one, none),
-        "the half with the highest expected outcome": np.where(without >= np.median(without), one, none),
-        "adjusted difference, offer against none": one - none,
-    }
-    unit = "money per customer" if outcome == "revenue" else f"share {outcome}"
-    lines = [
-        (name, unit, float(values.mean()), *bootstrap_interval(values, seed=seed), split)
-        for name, values in policies.items()
-    ]
-    return pd.DataFrame(lines, columns=list(COLUMNS))
-
-
-def _fit(
-    rows: pd.DataFrame,
-    about: pd.DataFrame,
-    tables: Tables,
-    *,
-    as_of: datetime,
-    outcome: str,
-    horizon: int,
-    randomised: bool,
-) -> OfferModel:
-    y, offered = rows["outcome"].to_numpy(float), (rows["offer_id"] != NO_OFFER).to_numpy()
-    logistic = outcome != "revenue"
-    if not logistic:
-        y = np.minimum(y, np.quantile(y, WINSOR) or np.inf)
-    encoder = encoder_for(about)
-    design = encoder.design(about)
-    everyone = np.ones(len(rows), bool)
-    weights = _weights(offered, _propensity(rows, design, fit=everyone, randomised=randomised))
-    treated = {ANY_OFFER: _respond(design, y, weights, offered, logistic)}
-    shifts = {}
-    for offer in sorted(rows.loc[offered, "offer_id"].unique()):
-        own = (rows["offer_id"] == offer).to_numpy()
-        if own.sum() >= LEAST_ROWS_OF_ITS_OWN and (not logistic or 0 < y[own].mean() < 1):
-            treated[offer] = _respond(design, y, weights, own, logistic)
-        else:
-            residual = y[own] - treated[ANY_OFFER].predict(design[own])
-            shifts[offer] = float(residual.mean() * own.sum() / (own.sum() + SHRINKAGE_ROWS))
-    return OfferModel(
-        encoder=encoder,
-        control=_respond(design, y, weights, ~offered, logistic),
-        treated=treated,
-        shifts=shifts,
-        costs=_costs(tables, as_of=as_of),
-        outcome=outcome,
-        value_of_outcome=_worth(tables, as_of=as_of, outcome=outcome),
-        randomised=randomised,
-        as_of=as_of.isoformat(),
-        horizon_days=horizon,
-    )
-
-
-def _propensity(rows: pd.DataFrame, design: np.ndarray, *, fit: np.ndarray, randomised: bool) -> np.ndarray:
-    """Probability (n_rows,) of having been made any offer: as drawn where that is known, else estimated."""
-    offered = (rows["offer_id"] != NO_OFFER).to_numpy()
-    if randomised:
-        return np.full(len(rows), offered[fit].mean())
-    return _respond(design, offered.astype(float), np.ones(len(rows)), fit, logistic=True).predict(design)
-
-
-def _weights(offered: np.ndarray, likely: np.ndarray) -> np.ndarray:
-    """Stabilised inverse-propensity weights, at most 10 (Robins, Hernán & Brumback, Epidemiology 2000)."""
-    share = offered.mean()
-    raw = np.where(offered, share / np.clip(likely, 1e-6, 1), (1 - share) / np.clip(1 - likely, 1e-6, 1))
-    return np.minimum(raw, WEIGHT_LIMIT)
-
-
-def _respond(design: np.ndarray, y: np.ndarray, weights: np.ndarray, chosen: np.ndarray, logistic: bool) -> Response:
-    """A linear response on the rows ``chosen``, its penalty found by cross-validation; constant where it has to be."""
-    x, target, weight = design[chosen], y[chosen], weights[chosen]
-    folds = int(np.bincount(target.astype(int), minlength=2).min()) if logistic else len(target)
-    if folds < 2 or x.shape[1] == 0:
-        return _constant(x.shape[1], float(np.average(target, weights=weight)) if len(target) else 0.0, logistic)
-    if not logistic:
-        fitted = RidgeCV(alphas=np.logspace(0, 5, 11)).fit(x, target, sample_weight=weight)
-        return Response(tuple(map(float, fitted.coef_)), float(fitted.intercept_), logistic)
-    grid = LogisticRegressionCV(
-        Cs=np.logspace(-4, 0, 5),
-        cv=min(folds, 5),
-        scoring="neg_log_loss",
-        max_iter=500,
-        l1_ratios=(0.0,),
-        use_legacy_attributes=False,
-    )
-    fitted = grid.fit(x, target.astype(int), sample_weight=weight)
-    return Response(tuple(map(float, fitted.coef_[0])), float(fitted.intercept_[0]), logistic)
-
-
-def _constant(columns: int, mean: float, logistic: bool) -> Response:
-    inside = min(max(mean, 1e-6), 1 - 1e-6)
-    return Response((0.0,) * columns, float(np.log(inside / (1 - inside))) if logistic else mean, logistic)
-
-
-def _worth(tables: Tables, *, as_of: datetime, outcome: str) -> float:
-    """Money that one unit of the outcome is worth: what it brought on average, 1 where that was never recorded."""
-    if outcome == "revenue":
-        return 1.0
-    known = known_tables(tables, as_of=as_of)
-    if outcome == "retained":
-        orders = known["orders"]
-        paid = orders.group_by("order_id").agg(
-            money=(orders.quantity * orders.unit_price * 10_000).round().cast("int64").sum()
+    names = sorted(rows.loc[offered, "offer_id"].unique())
+    drawn = were_drawn(rows["propensity"])
+    said = {"outcome": outcome, "as_of": as_of.isoformat(), "horizon_days": horizon, "randomised": drawn}
+    terms = offer_terms(tables, as_of=as_of, offers=names)
+    worth = worth_of(tables, as_of=as_of, outcome=outcome)
+    settings = {"outcome": outcome, "horizon_days": horizon, "randomised": drawn, "seed": seed}
+    if min(offered.sum(), (~offered).sum()) < LEAST_TO_LEARN:
+        return rates_model(
+            rows, about, names, said, terms=terms, worth=worth, settings=settings, notes=_notes(drawn, FEW)
         )
-        return float(paid.money.sum().execute()) / 10_000 / max(1, int(paid.count().execute()))
-    outcomes = known["outcomes"].filter(known["outcomes"].kind == outcome)
-    worth = outcomes.revenue.mean().execute()
-    return float(worth) if pd.notna(worth) and worth else 1.0
+    encoder = encoder_for(about)
+    customer = np.unique(rows["customer_id"], return_inverse=True)[1]
+    sample = sample_of(rows, encoder.design(about), names, customer, drawn=drawn, seed=seed)
+    costs = terms["cost"].reindex(names).fillna(0.0).to_numpy(float) / max(worth.money, 1e-12)
+    choice = choose_learner(sample.winsorised(), customer, costs=costs, seed=seed)
+    log.info("offers: %s, slope %.2f, gain of choosing %.4f", choice.learner, choice.slope, choice.gain)
+    moments = rows["assigned_at"].to_numpy()
+    table = judge(sample, customer, moments, costs=costs, unit=_unit(outcome), seed=seed)
+    model = _model(sample, choice, names, encoder_for(terms[list(TERMS)]), terms, said | {"learner": choice.learner})
+    model = OfferModel(encoder=encoder, worth=worth, **model)
+    diagnostics = overlap(Log(sample.arm, sample.taken, sample.outcome, customer, np.zeros(len(names) + 1)))
+    metrics = {
+        "assignments": float(len(rows)),
+        "personal_gain": choice.gain,
+        "personal_gain_se": choice.gain_se,
+        "slope": choice.slope,
+        "adjusted_difference": float(table["value"].iloc[-1]),
+        **{f"overlap_{name}": value for name, value in diagnostics.items()},
+    }
+    notes = _notes(drawn, "" if choice.personal else NO_DIFFERENCE, diagnostics)
+    return Trained(model, settings, metrics, table, notes=notes)
 
 
-def _costs(tables: Tables, *, as_of: datetime) -> dict[str, float]:
-    """Offer -> cost of making it once, 0 where it is not known."""
-    if "offers" not in tables:
-        return {}
-    offers = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
-    return dict(zip(offers["offer_id"], offers["cost"].fillna(0.0).astype(float), strict=True))
+def sample_of(
+    rows: pd.DataFrame, design: NDArray[np.float64], names: list[str], customer: Ints, *, drawn: bool, seed: int
+) -> Sample:
+    """The rows as learners take them; ``names``: the offers, of which k is the k-th from 1."""
+    place = {NO_OFFER: 0} | {name: k for k, name in enumerate(names, 1)}
+    arm = rows["offer_id"].map(place).to_numpy(np.int64)
+    outcome = rows["outcome"].to_numpy(float)
+    fold = folds_of(customer, seed=seed, count=5)
+    counts = np.bincount(arm, minlength=len(names) + 1)
+    own = tuple(int(k) for k in range(1, len(names) + 1) if counts[k] >= LEAST_ROWS_OF_ITS_OWN)
+    binary = bool(np.isin(outcome, (0.0, 1.0)).all())
+    taken = taken_probability(rows, arm, design, fold, drawn=drawn)
+    return Sample(design, arm, taken, outcome, logistic=binary, own=own)
+
+
+def _model(
+    sample: Sample, choice: Choice, names: list[str], terms_encoder: Any, terms: pd.DataFrame, said: dict[str, Any]
+) -> dict[str, Any]:
+    """The fields of an ``OfferModel`` that come from learning."""
+    clipped = replace(sample.winsorised(), prior=choice.prior)
+    raw = learners(clipped)[choice.learner](clipped)
+    centres = raw.predict(sample.design, (0, *sample.own)).mean(axis=0)
+    labels = {0: ANY_OFFER} | {k: names[k - 1] for k in sample.own}
+    effects = {
+        labels[k]: Effect(raw.parts[k] if k in raw.parts else raw.parts[0], float(centre))
+        for k, centre in zip((0, *sample.own), centres, strict=True)
+    }
+    pooled = pooled_levels(choice.estimates, choice.errors, terms_encoder.design(terms[list(TERMS)].reindex(names)))
+    none = sample.arm == 0
+    return {
+        "responses": raw.responses,
+        "without": fit_linear(
+            sample.design[none], sample.outcome[none], sample.weights[none], sample.logistic, prior=choice.prior
+        ),
+        "effects": effects,
+        "levels": dict(zip(names, pooled.levels, strict=True)),
+        "slope": choice.slope,
+        "terms": terms_encoder,
+        "new_level": pooled.new_level,
+        "new_se": pooled.new_se,
+        "costs": terms["cost"].fillna(0.0).astype(float).to_dict(),
+        "about": said | {"personal": choice.personal, "gain": choice.gain, "gain_se": choice.gain_se},
+    }
+
+
+def _unit(outcome: str) -> str:
+    return "money per customer" if outcome == "revenue" else f"share {outcome}"
+
+
+def _notes(drawn: bool, more: str, diagnostics: dict[str, float] | None = None) -> tuple[str, ...]:
+    told = [] if drawn else [OBSERVATIONAL]
+    if not drawn and diagnostics:
+        told.append(
+            f"Overlap: {diagnostics['share_below_0.05']:.0%} of assignments had a probability below 5 %, and the weights "
+            f"leave {diagnostics['effective_share']:.0%} of the rows effective."
+        )
+    return (*told, more) if more else tuple(told)

@@ -37,7 +37,12 @@ def comparison_figure(table: pd.DataFrame) -> Figure:
 
 
 def curves_figure(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
-    """Calibration and cumulative gain of every model of ``Compared.curves``, each beside the line of no skill."""
+    """Calibration and cumulative gain of every model of ``Compared.curves``, each beside the line of no skill.
+
+    Of offer models: the uplift curve, beside the line of offers made at random.
+    """
+    if all("uplift" in drawn for drawn in curves.values()):
+        return _uplift_figure(curves)
     figure = Figure(figsize=(10, 4.5), layout="constrained")
     said, found = figure.subplots(1, 2)
     for model, drawn in curves.items():
@@ -52,4 +57,17 @@ def curves_figure(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
         axes.set(title=title, xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1))
         axes.grid(alpha=0.3)
     found.legend(fontsize="small")
+    return figure
+
+
+def _uplift_figure(curves: Mapping[str, Mapping[str, Points]]) -> Figure:
+    figure = Figure(figsize=(6, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for place, (model, drawn) in enumerate(curves.items()):
+        points = drawn["uplift"]
+        axes.plot([p["share"] for p in points], [p["gain"] for p in points], color=f"C{place}", label=model)
+        axes.plot([0, 1], [0, points[-1]["gain"]], color=f"C{place}", linewidth=0.8, linestyle="dotted")
+    axes.set(title="Uplift", xlabel="share of customers, highest expected uplift first", ylabel="outcome gained")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
     return figure

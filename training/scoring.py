@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -10,18 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from features.assignments import customers_at
 from features.build import read_customer_features
 from features.standing import customer_standing, stage_with_risk
-from regulars.as_of import Tables, known_tables
+from regulars.as_of import Tables
 from regulars.errors import ModelMissing
 from regulars.models.churn import ChurnModel
 from regulars.models.offers import OfferModel
 from regulars.models.value import ValueModel
 from regulars.settings import Settings
 from training.tracking import Tracking, Version
-
-EXPLORE_SHARE = 0.1
 
 
 def load_churn(tracking: Tracking, version: Version) -> ChurnModel:
@@ -107,61 +103,3 @@ SHOWN = (
     "days_since_first_order",
     "gap_mean_days",
 )
-
-
-def offers_running(tables: Tables, *, as_of: datetime) -> list[str]:
-    """The ids of offers that may be made at ``as_of`` (starts_at <= as_of < ends_at), in order."""
-    if "offers" not in tables:
-        return []
-    offers = known_tables({"offers": tables["offers"]}, as_of=as_of)["offers"].execute().sort_values("offer_id")
-    at = pd.Timestamp(as_of).tz_convert("UTC").tz_localize(None)
-    begun = offers["starts_at"].isna() | (offers["starts_at"] <= at)
-    over = offers["ends_at"].notna() & (offers["ends_at"] <= at)
-    return list(offers.loc[begun & ~over, "offer_id"])
-
-
-def offer_values(
-    tables: Tables, model: OfferModel, *, as_of: datetime, customers: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Expected uplift and value of every running offer: one row per customer (default: all known) and offer."""
-    about = customers_at(tables, as_of=as_of)
-    if customers is not None:
-        about = about.reindex(pd.Index(customers, name="customer_id"))
-    return model.decide(about, offers=offers_running(tables, as_of=as_of))
-
-
-def decide_customers(
-    tables: Tables,
-    model: OfferModel,
-    *,
-    as_of: datetime,
-    customers: Sequence[str],
-    explore: bool,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """One row per customer: customer_id, offer_id (empty for none), expected_uplift, expected_value, propensity.
-
-    The best running offer whose expected value is above zero, else none. With ``explore``, one decision in ten is drawn
-    evenly from all running offers and none; ``propensity`` is the probability with which the decision was made.
-    """
-    values = offer_values(tables, model, as_of=as_of, customers=customers)
-    none = pd.DataFrame({"customer_id": list(customers), "offer_id": "", "expected_uplift": 0.0, "expected_value": 0.0})
-    options = pd.concat([none, values], ignore_index=True)
-    ranked = options.sort_values(["customer_id", "expected_value", "offer_id"], ascending=[True, False, True])
-    best = ranked.drop_duplicates("customer_id").set_index("customer_id").loc[list(customers)]
-    if not explore:
-        return best.assign(propensity=1.0).reset_index()
-    return _explored(options, best, seed=seed)
-
-
-def _explored(options: pd.DataFrame, best: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    rng = np.random.default_rng(seed)
-    choices = sorted(options["offer_id"].unique())
-    drawn = np.array(choices)[rng.integers(len(choices), size=len(best))]
-    exploring = rng.random(len(best)) < EXPLORE_SHARE
-    made = np.where(exploring, drawn, best["offer_id"])
-    share = EXPLORE_SHARE / len(choices)
-    propensity = np.where(made == best["offer_id"], 1 - EXPLORE_SHARE + share, share)
-    keyed = options.set_index(["customer_id", "offer_id"])
-    found = keyed.loc[list(zip(best.index, made, strict=True))].reset_index()
-    return found.assign(propensity=propensity)

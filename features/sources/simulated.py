@@ -17,6 +17,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from features.sources.files import add_queries
+from features.sources.simulated_offers import TABLES as OFFER_TABLES
+from features.sources.simulated_offers import write_offers
 from regulars.errors import DataError
 from regulars.intake import Report, literal, workspace
 from regulars.lake import Lake
@@ -51,16 +53,27 @@ def parameter_sets() -> dict[str, dict[str, Any]]:
 
 
 def import_simulated(
-    lake: Lake, *, customers: int, seed: int, name: str, refused_folder: Path, truth_file: Path
+    lake: Lake,
+    *,
+    customers: int,
+    seed: int,
+    name: str,
+    refused_folder: Path,
+    truth_file: Path,
+    offers: str | None = None,
 ) -> list[Report]:
     """What became of each table's rows; the truth goes to ``truth_file`` (Parquet), never into the lake.
 
+    ``offers``: a set of ``features.sources.simulated_offers`` whose trial is added.
+
     Raises:
-        DataError: where there is no parameter set ``name``, or ``customers`` is not positive.
+        DataError: where there is no parameter set ``name`` or ``offers``, or ``customers`` is not positive.
     """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         write_simulated(folder, customers=customers, seed=seed, name=name)
+        if offers is not None:
+            write_offers(folder, name=offers, seed=seed)
         truth_file.parent.mkdir(parents=True, exist_ok=True)
         with workspace() as connection, lake.writing(connection) as batch:
             connection.execute(
@@ -69,7 +82,7 @@ def import_simulated(
             )
             queries = {
                 table: f"select * from read_parquet({literal(str(folder / table / '*.parquet'))})"
-                for table in ("products", *TABLES)
+                for table in ("products", *TABLES, *OFFER_TABLES)
                 if (folder / table).exists()
             }
             return add_queries(
@@ -77,7 +90,7 @@ def import_simulated(
                 connection,
                 queries,
                 timezone="UTC",
-                source=f"simulated-{name}-{customers}-{seed}",
+                source=f"simulated-{name}-{customers}-{seed}-{offers or 'no offers'}",
                 refused_folder=refused_folder,
             )
 

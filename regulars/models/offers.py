@@ -1,9 +1,14 @@
 """What an offer changes: the difference between a customer's response with it and without.
 
-A linear response model for customers without an offer, one for customers with any, and one for each offer that enough
-customers were given (T-learner, Künzel et al., PNAS 2019). Offers with fewer rows take the model of any offer, moved by
-the offer's own mean residual, shrunk towards zero. The result is an estimate; whether it may be called an effect depends
-on how offers were assigned, which ``randomised`` says.
+An offer's uplift is its level, the average over customers, and how far this customer is from the average:
+``level + slope x (raw(customer) - centre)``. The raw effect is a weighted sum of responses, which is how every
+meta-learner (S, T, X, DR; Künzel et al., PNAS 2019; Kennedy, EJS 2023) can be written. The slope is how much of the
+raw differences between customers was found again on rows that the learner had not seen (the best linear predictor of
+Chernozhukov et al., Econometrica 2025), between 0 and 1. Levels are drawn towards what offers with the same attributes
+did, the more the less is known of an offer; one never made has the level that its attributes promise.
+
+Where choosing for each customer was not shown to be better than one choice for all (``personal`` is false), values rest
+on levels alone. Whether an estimate may be called an effect depends on how offers were assigned: ``randomised``.
 """
 
 import json
@@ -17,135 +22,161 @@ import pandas as pd
 
 from regulars.errors import ArtifactError
 from regulars.models.artifact import open_artifact, seal_artifact
+from regulars.models.responses import Encoder, Floats, Linear, Response, response_from
 
-KIND, FORMAT = "offers", 1
+KIND, FORMAT = "offers", 2
 NO_OFFER = ""
 ANY_OFFER = "any offer"
+COLUMNS = ("customer_id", "offer_id", "expected_uplift", "uplift_se", "expected_value")
+TERMS = ("kind", "value", "cost", "category")
 
 
 @dataclass(frozen=True)
-class Response:
-    """A linear model of the outcome: ``weights`` (n_columns,) over standardised columns.
+class Effect:
+    """A raw effect: sum of ``weight x responses[place].predict(design)`` over ``parts`` (weight, place)."""
 
-    ``logistic``: the outcome is a probability through the logistic function; else an amount.
-    """
-
-    weights: tuple[float, ...]
-    intercept: float
-    logistic: bool
-
-    def predict(self, design: np.ndarray) -> np.ndarray:
-        """Expected outcome (n_rows,) for ``design`` (n_rows, n_columns)."""
-        linear = design @ np.asarray(self.weights) + self.intercept
-        return 1 / (1 + np.exp(-linear)) if self.logistic else linear
+    parts: tuple[tuple[float, int], ...]
+    centre: float
 
 
 @dataclass(frozen=True)
-class Encoder:
-    """Columns -> design matrix: numbers filled, transformed by sign(x) log1p|x| and standardised; categories one-hot.
+class Level:
+    """An offer's average uplift over customers and its standard error, in units of the outcome."""
 
-    ``numbers``: column -> (fill, mean, scale). ``categories``: column -> its known values.
-    """
-
-    numbers: Mapping[str, tuple[float, float, float]]
-    categories: Mapping[str, tuple[str, ...]]
-
-    def design(self, customers: pd.DataFrame) -> np.ndarray:
-        """Shape (n_rows, n_columns); a column that ``customers`` lacks counts as missing everywhere."""
-        blocks = [np.zeros((len(customers), 0))]
-        for name, (fill, mean, scale) in self.numbers.items():
-            raw = customers[name] if name in customers else pd.Series(np.nan, customers.index)
-            values = pd.to_numeric(raw, errors="coerce").fillna(fill).to_numpy(float)
-            blocks.append(((squeezed(values) - mean) / scale)[:, None])
-        for name, known in self.categories.items():
-            raw = customers[name] if name in customers else pd.Series(None, customers.index, dtype=object)
-            values = raw.astype(str).to_numpy()
-            blocks.append(np.stack([values == value for value in known], axis=1).astype(float))
-        return np.hstack(blocks)
+    mean: float
+    se: float
 
 
-def squeezed(values: np.ndarray) -> np.ndarray:
-    """sign(x) log(1 + |x|), which keeps large amounts from ruling a linear model."""
-    return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
+@dataclass(frozen=True)
+class Worth:
+    """What one unit of the outcome brings in money: ``revenue``, of which the share ``margin`` stays (1: costs unknown)."""
+
+    revenue: float
+    margin: float
+
+    @property
+    def money(self) -> float:
+        return self.revenue * self.margin
 
 
+@dataclass(frozen=True)
 class OfferModel:
     """Expected uplift and value of each offer for each customer.
 
-    ``value_of_outcome``: money per unit of outcome (1 where the outcome is money itself or its worth is not known).
-    ``shifts``: offer -> what to add to the model of any offer, for offers without a model of their own.
+    ``without``: the outcome expected without an offer. ``effects``: per offer with enough rows, and ``ANY_OFFER``.
+    ``new_level`` over ``terms`` (an encoder of offers' kind, value, cost, category), with ``new_se``: for unseen offers.
+    ``about``: outcome, as_of, horizon_days, randomised, personal, learner and what else JSON can hold.
     """
 
-    def __init__(
-        self,
-        *,
-        encoder: Encoder,
-        control: Response,
-        treated: Mapping[str, Response],
-        shifts: Mapping[str, float],
-        costs: Mapping[str, float],
-        outcome: str,
-        value_of_outcome: float,
-        randomised: bool,
-        as_of: str,
-        horizon_days: int,
-    ) -> None:
-        self.encoder = encoder
-        self.control = control
-        self.treated = dict(treated)
-        self.shifts = dict(shifts)
-        self.costs = dict(costs)
-        self.outcome = outcome
-        self.value_of_outcome = value_of_outcome
-        self.randomised = randomised
-        self.as_of = as_of
-        self.horizon_days = horizon_days
+    encoder: Encoder
+    responses: tuple[Response, ...]
+    without: Response
+    effects: Mapping[str, Effect]
+    levels: Mapping[str, Level]
+    slope: float
+    terms: Encoder
+    new_level: Linear
+    new_se: float
+    costs: Mapping[str, float]
+    worth: Worth
+    about: Mapping[str, Any]
 
-    def decide(self, customers: pd.DataFrame, *, offers: Sequence[str]) -> pd.DataFrame:
-        """One row per customer and offer: customer_id, offer_id, expected_uplift, expected_value.
+    @property
+    def outcome(self) -> str:
+        """What the uplift is of: visited, redeemed, converted, revenue, retained."""
+        return str(self.about["outcome"])
 
-        ``customers``: one row per customer, indexed by customer_id. Uplift is in units of the outcome (a probability,
-        or money for revenue), value in money after the offer's cost. An offer the model never saw is judged as any offer.
+    @property
+    def randomised(self) -> bool:
+        """Whether who was made which offer was drawn at random with known probabilities."""
+        return bool(self.about["randomised"])
+
+    @property
+    def personal(self) -> bool:
+        """Whether choosing per customer was shown to be better than one choice for all."""
+        return bool(self.about["personal"])
+
+    @property
+    def horizon_days(self) -> int:
+        """Days after an assignment in which the outcome counts."""
+        return int(self.about["horizon_days"])
+
+    def decide(
+        self, customers: pd.DataFrame, *, offers: Sequence[str], attributes: pd.DataFrame | None = None
+    ) -> pd.DataFrame:
+        """One row per customer and offer, with the columns ``COLUMNS``.
+
+        ``customers``: one row per customer, indexed by customer_id. ``attributes``: kind, value, cost, category of offers,
+        indexed by offer_id; needed for offers that the model never saw, and its costs replace those of training.
+        Uplift is in units of the outcome (a probability, or money for revenue), ``uplift_se`` the standard error of its
+        level, value in money after the offer's cost.
         """
-        design = self.encoder.design(customers)
-        without = self.control.predict(design)
-        parts = []
-        for offer in offers:
-            uplift = self._with(offer, design) - without
-            value = uplift * self.value_of_outcome - self.costs.get(offer, 0.0)
-            parts.append(
-                pd.DataFrame(
-                    {
-                        "customer_id": customers.index.to_numpy(),
-                        "offer_id": offer,
-                        "expected_uplift": uplift,
-                        "expected_value": value,
-                    }
-                )
-            )
-        columns = ["customer_id", "offer_id", "expected_uplift", "expected_value"]
-        return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+        uplift, mean, se = self.uplifts(customers, offers=offers, attributes=attributes)
+        costs = self._costs(offers, attributes)
+        value = (uplift if self.personal else np.broadcast_to(mean, uplift.shape)) * self.worth.money - costs
+        count = len(offers)
+        return pd.DataFrame(
+            {
+                "customer_id": np.tile(customers.index.to_numpy(), count),
+                "offer_id": np.repeat(np.array(list(offers), dtype=object), len(customers)),
+                "expected_uplift": uplift.T.ravel(),
+                "uplift_se": np.repeat(se, len(customers)),
+                "expected_value": value.T.ravel(),
+            }
+        )
 
-    def _with(self, offer: str, design: np.ndarray) -> np.ndarray:
-        if offer in self.treated:
-            return self.treated[offer].predict(design)
-        moved = self.treated[ANY_OFFER].predict(design) + self.shifts.get(offer, 0.0)
-        return np.clip(moved, 0.0, 1.0) if self.control.logistic else moved
+    def uplifts(
+        self, customers: pd.DataFrame, *, offers: Sequence[str], attributes: pd.DataFrame | None = None
+    ) -> tuple[Floats, Floats, Floats]:
+        """Uplift (n_customers, n_offers); the offers' levels and their standard errors, (n_offers,) each."""
+        design = self.encoder.design(customers)
+        told: dict[int, Floats] = {}
+        levels = [self._level(offer, attributes) for offer in offers]
+        columns = [np.zeros((len(customers), 0))]
+        for offer, level in zip(offers, levels, strict=True):
+            effect = self.effects.get(offer) or self.effects[ANY_OFFER]
+            raw = np.zeros(len(customers))
+            for weight, place in effect.parts:
+                if place not in told:
+                    told[place] = self.responses[place].predict(design)
+                raw += weight * told[place]
+            columns.append((level.mean + self.slope * (raw - effect.centre))[:, None])
+        means, errors = (np.array([getattr(level, name) for level in levels], float) for name in ("mean", "se"))
+        return np.hstack(columns), means, errors
+
+    def expected_without(self, customers: pd.DataFrame) -> Floats:
+        """The outcome (n_customers,) expected where nothing is offered."""
+        return self.without.predict(self.encoder.design(customers))
+
+    def _level(self, offer: str, attributes: pd.DataFrame | None) -> Level:
+        if offer in self.levels:
+            return self.levels[offer]
+        known = pd.DataFrame(columns=list(TERMS)) if attributes is None else attributes
+        row = known.reindex(columns=list(TERMS)).reindex([offer])
+        return Level(float(self.new_level.predict(self.terms.design(row))[0]), self.new_se)
+
+    def _costs(self, offers: Sequence[str], attributes: pd.DataFrame | None) -> Floats:
+        if attributes is None or "cost" not in attributes:
+            return np.array([self.costs.get(offer, 0.0) for offer in offers])
+        return attributes["cost"].reindex(list(offers)).fillna(0.0).to_numpy(float)
 
     def save(self, folder: Path) -> None:
         """Write the model into the empty folder ``folder`` as a sealed artifact."""
         body: dict[str, Any] = {
-            "encoder": asdict(self.encoder),
-            "control": asdict(self.control),
-            "treated": {offer: asdict(response) for offer, response in self.treated.items()},
-            "shifts": self.shifts,
-            "costs": self.costs,
+            "encoder": self.encoder.to_json(),
+            "responses": [response.to_json() for response in self.responses],
+            "without": self.without.to_json(),
+            "effects": {offer: asdict(effect) for offer, effect in self.effects.items()},
+            "levels": {offer: asdict(level) for offer, level in self.levels.items()},
+            "slope": self.slope,
+            "terms": self.terms.to_json(),
+            "new_level": self.new_level.to_json(),
+            "new_se": self.new_se,
+            "costs": dict(self.costs),
+            "worth": asdict(self.worth),
         }
         (folder / "responses.json").write_text(json.dumps(body, sort_keys=True))
-        about = {
-            name: getattr(self, name) for name in ("outcome", "value_of_outcome", "randomised", "as_of", "horizon_days")
-        }
-        seal_artifact(folder, kind=KIND, format_version=FORMAT, about=about)
+        seal_artifact(folder, kind=KIND, format_version=FORMAT, about=self.about)
 
     @classmethod
     def load(cls, folder: Path) -> "OfferModel":
@@ -157,19 +188,25 @@ class OfferModel:
         about = open_artifact(folder, kind=KIND, format_version=FORMAT)
         try:
             body = json.loads((folder / "responses.json").read_text())
-            encoder = Encoder(
-                numbers={name: tuple(values) for name, values in body["encoder"]["numbers"].items()},
-                categories={name: tuple(values) for name, values in body["encoder"]["categories"].items()},
-            )
-            treated = {offer: Response(**response) for offer, response in body["treated"].items()}
-            control = Response(**body["control"])
+            effects = {
+                offer: Effect(tuple((float(w), int(p)) for w, p in found["parts"]), float(found["centre"]))
+                for offer, found in body["effects"].items()
+            }
+            new_level = response_from(body["new_level"])
+            assert isinstance(new_level, Linear)
             return cls(
-                encoder=encoder,
-                control=control,
-                treated=treated,
-                shifts=body["shifts"],
+                encoder=Encoder.from_json(body["encoder"]),
+                responses=tuple(response_from(found) for found in body["responses"]),
+                without=response_from(body["without"]),
+                effects=effects,
+                levels={offer: Level(**found) for offer, found in body["levels"].items()},
+                slope=float(body["slope"]),
+                terms=Encoder.from_json(body["terms"]),
+                new_level=new_level,
+                new_se=float(body["new_se"]),
                 costs=body["costs"],
-                **about,
+                worth=Worth(**body["worth"]),
+                about=about,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AssertionError, KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what an offer model needs: {error}") from error

@@ -24,6 +24,8 @@ EXAMPLE = {
     "randomised": False,
     "propensity": 0.95,
     "policy_version": "offers-1",
+    "help": None,
+    "send": {"channel": "email", "hour": 18},
     "considered": [
         {"offer_id": "18", "expected_uplift": 12.4, "expected_value": 12.4, "why_not": None, "made": True},
         {
@@ -76,9 +78,18 @@ def make(
     if (customer is None) == (asked.anonymous_id is None):
         raise Problem(422, "body: exactly one of customer_id and anonymous_id is expected")
     caller.check_customer(customer)
-    question = Question(customer, asked.anonymous_id, asked.placement, asked.channel)
-    now = worker.now()
-    answer = decide(worker.store, worker.published(), question, at=worker.shop_time(), now=now, rng=worker.rng)
+    question = Question(customer, asked.anonymous_id, asked.placement, asked.channel, tuple(asked.product_ids))
+    settings = worker.settings
+    answer = decide(
+        worker.store,
+        worker.published(),
+        question,
+        at=worker.shop_time(),
+        now=worker.now(),
+        rng=worker.rng,
+        rules=settings.offer_rules(),
+        how=settings.explore,
+    )
     return {name: answer[name] for name in STOREFRONT_SEES} if caller.scope == "storefront" else answer
 
 

@@ -11,6 +11,7 @@ from serving.store.database import Store
 from serving.store.published import profile_of, profiles_of
 from serving.store.schema import CHANNELS
 
+FOR_DECISIONS = ("offers", "without", "facts")  # parts of a profile that only decisions read
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 
 
@@ -84,6 +85,6 @@ def _profile(row: Row[Any]) -> dict[str, Any]:
         "consents": consents(row),
         "unsubscribed": json.loads(row.unsubscribed),
         "currency": about["currency"],
-        **{name: value for name, value in json.loads(row.profile).items() if name != "offers"},
+        **{name: value for name, value in json.loads(row.profile).items() if name not in FOR_DECISIONS},
         "churn": churn_body(row, about),
     }

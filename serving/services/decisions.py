@@ -1,26 +1,47 @@
-"""Which offer to make, or none: the one of largest expected value, one time in ten drawn evenly; every decision is kept."""
+"""Which offer to make, or none: hard rules, then a choice with a known probability; every decision is kept.
+
+A decision holds for a day, or until its offer ends; one that quiet hours prevented until they are over. Two requests at
+once get one decision: what a limit allows once is made once, since limits are looked at again when it is kept.
+"""
 
 import json
 import random
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import numpy as np
+
+from regulars.eligibility import Facts, facts_of
+from regulars.offering import (
+    Estimate,
+    Explore,
+    Rules,
+    Situation,
+    draw,
+    is_held_out,
+    probabilities,
+    why_closed,
+    why_worthless,
+)
 from serving.services.customers import moment_text
 from serving.services.shelf import Shelf
 from serving.store.database import Store
-from serving.store.decisions import DecisionRow, OutcomeRow, add_outcome, held_answer, hold, offers_made
+from serving.store.decisions import DecisionRow, Limits, OutcomeRow, add_outcome, held_answer, hold, made_before
 from serving.store.published import profile_of
 
 HOLDS = timedelta(hours=24)
-EXPLORE_SHARE = 0.1
+WEEK = timedelta(days=7)
+TRIES = 4
 ANONYMOUS = "anonymous:"
 SHOWN = ("offer_id", "kind", "name", "value", "category", "ends_at")
 STOREFRONT_SEES = ("decision_id", "offer", "expires_at")
-
-Values = Mapping[str, tuple[float, float]]
+UNKNOWN = "nothing is known of this visitor"
+LEFT_OUT = "held out for good, so that what offers change can be known"
+DEFAULT_SEND = {"channel": "email", "hour": 10}
 
 
 @dataclass(frozen=True)
@@ -31,32 +52,75 @@ class Question:
     anonymous_id: str | None
     placement: str
     channel: str | None = None
+    cart: tuple[str, ...] = ()
 
     @property
     def subject(self) -> str:
         return self.customer_id if self.customer_id is not None else f"{ANONYMOUS}{self.anonymous_id}"
 
 
+@dataclass(frozen=True)
+class Known:
+    """What is published of a customer, as far as decisions need it; ``barred``: why none may be made at all."""
+
+    profile: Mapping[str, Any] = field(default_factory=dict)
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+    reachable: bool | None = None
+    timezone: str | None = None
+    barred: str | None = None
+
+    @property
+    def told(self) -> Mapping[str, Any]:
+        """What the shop's tables say beside the profile: trouble, contacts_7d, channel, hour, country and the like."""
+        found: Mapping[str, Any] = self.profile.get("facts", {})
+        return found
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The offer (None for none), with which probability just this came, and what became of every offer."""
+
+    offer: Mapping[str, Any] | None
+    propensity: float
+    estimate: Estimate
+    considered: Sequence[Mapping[str, Any]]
+
+
 def decide(
-    store: Store, shelf: Shelf, question: Question, *, at: datetime, now: datetime, rng: random.Random
+    store: Store,
+    shelf: Shelf,
+    question: Question,
+    *,
+    at: datetime,
+    now: datetime,
+    rng: random.Random,
+    rules: Rules | None = None,
+    how: Explore = "epsilon",
 ) -> dict[str, Any]:
     """The decision that holds, or a new one; ``at`` is the shop's time, ``now`` the clock's."""
+    rules = rules or Rules()
     where = {"subject": question.subject, "placement": question.placement, "channel": question.channel or ""}
-    for _ in range(2):
+    known = _known(store, question)
+    for attempt in range(TRIES):
         held = held_answer(store, **where, at=now)
         if held is not None:
             return dict(json.loads(held))
-        answer, propensity = _decide(store, shelf, question, at=at, now=now, rng=rng)
+        situation = _situation(store, shelf, question, known, at=at, now=now)
+        if attempt == TRIES - 1:  # others were faster each time: none is the answer that breaks no limit
+            known = replace(known, barred="others were made it in the same moment")
+        choice = _choose(shelf, known, situation, question.subject, rng=rng, rules=rules, how=how)
+        expires = now + _holds_for(choice, situation, rules)
+        answer = _answer(shelf, known, situation, choice, expires=expires)
         made = DecisionRow(
             decision_id=answer["decision_id"],
             offer_id=answer["offer"]["offer_id"] if answer["offer"] else None,
             answer=json.dumps(answer),
             created_at=now,
-            expires_at=now + HOLDS,
-            propensity=propensity,
+            expires_at=expires,
+            propensity=choice.propensity,
             **where,
         )
-        if hold(store, made):
+        if hold(store, made, limits=_limits(choice.offer)):
             return answer
     return answer
 
@@ -66,90 +130,133 @@ def record_outcome(store: Store, decision_id: str, *, kind: str, occurred_at: da
     return add_outcome(store, OutcomeRow(decision_id, kind, occurred_at, revenue))
 
 
-def _decide(
-    store: Store, shelf: Shelf, question: Question, *, at: datetime, now: datetime, rng: random.Random
-) -> tuple[dict[str, Any], float]:
-    values, barred = _values(store, question)
-    considered, open_to = [], {}
-    made_to_all = offers_made(store) if any(offer.get("budget") is not None for offer in shelf.offers) else {}
-    made_to_one = offers_made(store, subject=question.subject)
-    for offer in shelf.offers:
-        name = offer["offer_id"]
-        why = barred or _why_not(offer, values, at=at, all_made=made_to_all, one_made=made_to_one)
-        if why is None:
-            open_to[name] = values[name]
-        uplift, value = values.get(name, (None, None))
-        considered.append({"offer_id": name, "expected_uplift": uplift, "expected_value": value, "why_not": why})
-    chosen, propensity = _choose(open_to, rng)
-    for entry in considered:
-        entry["made"] = entry["offer_id"] == chosen
-        if entry["why_not"] is None and not entry["made"]:
-            entry["why_not"] = (
-                "not worth more than it costs" if entry["expected_value"] <= 0 else "another one was chosen"
-            )
-    uplift, value = open_to.get(chosen or "", (0.0, 0.0))
-    offer = next((offer for offer in shelf.offers if offer["offer_id"] == chosen), None)
-    answer = {
+def _choose(
+    shelf: Shelf,
+    known: Known,
+    situation: Situation,
+    subject: str,
+    *,
+    rng: random.Random,
+    rules: Rules,
+    how: Explore,
+) -> Choice:
+    closed = {
+        offer["offer_id"]: known.barred
+        or why_closed(offer, situation, rules)
+        or why_worthless(known.estimates.get(offer["offer_id"]))
+        for offer in shelf.offers
+    }
+    options = {name: known.estimates[name] for name, why in closed.items() if why is None}
+    chances = probabilities(options, how=how, rules=rules, rng=np.random.default_rng(rng.getrandbits(64)))
+    held_out = is_held_out(subject, rules)
+    name, chance = (None, chances[None]) if held_out else draw(chances, at=rng.random())
+    chance *= 1 - rules.held_out
+    considered = [
+        _considered(offer["offer_id"], known, closed[offer["offer_id"]], made=offer["offer_id"] == name, out=held_out)
+        for offer in shelf.offers
+    ]
+    offer = next((offer for offer in shelf.offers if offer["offer_id"] == name), None)
+    return Choice(
+        offer=offer,
+        propensity=chance + rules.held_out if name is None else chance,
+        estimate=options[name] if name is not None else Estimate(0.0, 0.0),
+        considered=considered,
+    )
+
+
+def _considered(name: str, known: Known, why: str | None, *, made: bool, out: bool) -> dict[str, Any]:
+    estimate = known.estimates.get(name)
+    if why is None and not made and estimate is not None:
+        why = LEFT_OUT if out else "not worth more than it costs" if estimate.value <= 0 else "another one was chosen"
+    return {
+        "offer_id": name,
+        "expected_uplift": None if estimate is None else estimate.uplift,
+        "expected_value": None if estimate is None else estimate.value,
+        "why_not": why,
+        "made": made,
+    }
+
+
+def _answer(shelf: Shelf, known: Known, situation: Situation, choice: Choice, *, expires: datetime) -> dict[str, Any]:
+    offer = choice.offer
+    return {
         "decision_id": f"dec_{uuid.uuid4().hex}",
         "offer": {name: offer[name] for name in SHOWN if offer.get(name) is not None} if offer else None,
-        "expires_at": moment_text(now + HOLDS),
-        "expected_uplift": uplift,
-        "expected_value": value,
+        "expires_at": moment_text(expires),
+        "expected_uplift": choice.estimate.uplift,
+        "expected_value": choice.estimate.value,
         "outcome": shelf.about.get("outcome"),
         "randomised": shelf.about.get("randomised"),
-        "propensity": propensity,
+        "propensity": choice.propensity,
         "policy_version": shelf.about.get("policy_version"),
-        "considered": considered,
+        "help": situation.trouble,
+        "send": {name: known.told.get(name, usual) for name, usual in DEFAULT_SEND.items()},
+        "considered": choice.considered,
     }
-    return answer, propensity
 
 
-def _values(store: Store, question: Question) -> tuple[Values, str | None]:
-    """Offer -> (expected uplift, expected value) for this customer, and why no offer may be made at all, if so."""
+def _known(store: Store, question: Question) -> Known:
     row = profile_of(store, question.customer_id) if question.customer_id is not None else None
     if row is None:
-        return {}, "nothing is known of this visitor"
-    if question.channel is not None and not getattr(row, f"reachable_{question.channel}"):
-        return {}, f"no consent to {question.channel}, or unsubscribed from it"
-    found = json.loads(row.profile).get("offers", {})
-    return {name: (uplift, value) for name, (uplift, value) in found.items()}, None
+        return Known(barred=UNKNOWN)
+    profile = json.loads(row.profile)
+    estimates = {name: Estimate(*numbers) for name, numbers in profile.pop("offers", {}).items()}
+    reachable = None if question.channel is None else bool(getattr(row, f"reachable_{question.channel}"))
+    told = {"country": row.country, "risk": row.risk, "predicted_value": row.predicted_value}
+    return Known(profile | told, estimates, reachable, row.timezone)
 
 
-def _why_not(
-    offer: Mapping[str, Any],
-    values: Values,
-    *,
-    at: datetime,
-    all_made: Mapping[str, int],
-    one_made: Mapping[str, int],
-) -> str | None:
-    name = offer["offer_id"]
-    starts, ends = (_moment(offer.get(field)) for field in ("starts_at", "ends_at"))
-    if starts is not None and at < starts:
-        return "has not begun"
-    if ends is not None and at >= ends:
-        return "is over"
-    if offer.get("eligibility"):
-        return "has an eligibility rule, which is not evaluated yet"
-    if offer.get("max_per_customer") is not None and one_made.get(name, 0) >= offer["max_per_customer"]:
-        return "was made to this customer as often as it may be"
-    if offer.get("budget") is not None and (all_made.get(name, 0) + 1) * (offer.get("cost") or 0.0) > offer["budget"]:
-        return "its budget is spent"
-    if name not in values:
-        return "no effect was estimated for this customer"
-    return None
+def _situation(
+    store: Store, shelf: Shelf, question: Question, known: Known, *, at: datetime, now: datetime
+) -> Situation:
+    before = made_before(store, subject=question.subject, at=now)
+    local = at.astimezone(_zone(known.timezone))
+    ruled = any(offer.get("eligibility") for offer in shelf.offers) and known.barred is None
+    profile = {**known.told, **known.profile, "cart": list(question.cart)}
+    left = {
+        offer["offer_id"]: offer["budget"] - before.to_all.get(offer["offer_id"], 0) * (offer.get("cost") or 0.0)
+        for offer in shelf.offers
+        if offer.get("budget") is not None
+    }
+    recent = sum(1 for _, channel, when in before.to_one if channel and when > now - WEEK)
+    counts: dict[str, int] = {}
+    for name, _, _ in before.to_one:
+        counts[name] = counts.get(name, 0) + 1
+    return Situation(
+        at=local,
+        facts=Facts(facts_of(profile, at=local) if ruled else {}),
+        channel=question.channel,
+        reachable=known.reachable,
+        contacts_7d=int(known.told.get("contacts_7d") or 0) + recent,
+        holds=before.holds,
+        made=counts,
+        left=left,
+        cart=question.cart,
+        without=known.profile.get("without"),
+        trouble=known.told.get("trouble"),
+    )
 
 
-def _choose(open_to: Values, rng: random.Random) -> tuple[str | None, float]:
-    """The offer to make, or None, and the probability with which just this was chosen."""
-    best = max(open_to, key=lambda name: (open_to[name][1], name), default=None)
-    if best is not None and open_to[best][1] <= 0:
-        best = None
-    options: list[str | None] = [None, *sorted(open_to)]
-    share = EXPLORE_SHARE / len(options)
-    drawn = rng.choice(options) if rng.random() < EXPLORE_SHARE else best
-    return drawn, 1 - EXPLORE_SHARE + share if drawn == best else share
+def _holds_for(choice: Choice, situation: Situation, rules: Rules) -> timedelta:
+    if choice.offer is not None:
+        ends = choice.offer.get("ends_at")
+        return HOLDS if ends is None else min(HOLDS, datetime.fromisoformat(ends) - situation.at)
+    if situation.channel is None or not rules.is_quiet(situation.at.hour):
+        return HOLDS
+    until = situation.at.replace(hour=rules.quiet_until, minute=0, second=0, microsecond=0)
+    return until + timedelta(days=until <= situation.at) - situation.at
 
 
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)
+def _limits(offer: Mapping[str, Any] | None) -> Limits:
+    if offer is None:
+        return Limits()
+    cost, budget = offer.get("cost") or 0.0, offer.get("budget")
+    most = None if budget is None or cost == 0 else int((budget + 1e-9) // cost)
+    return Limits(in_all=most, per_subject=offer.get("max_per_customer"))
+
+
+def _zone(name: str | None) -> Any:
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (KeyError, ValueError, OSError):
+        return UTC

@@ -7,9 +7,11 @@ from typing import Any, get_args
 
 import pandas as pd
 
+from features.attributes import customer_attributes
 from features.build import read_customer_features
 from features.contacts import contacts
 from features.interactions import interactions
+from features.offer_facts import offer_facts
 from features.products import product_features
 from features.retention import By, retention
 from features.standing import STANDING, customer_standing, stage_with_risk
@@ -55,16 +57,21 @@ def publish_generation(
     """The numbers of what was published: generation, customers, products, offers.
 
     ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
-    expected_uplift, expected_value. The generation that answered is kept until the next publishing, for readers of it.
+    expected_uplift, expected_value, and where known uplift_se and expected_without. The generation that answered is kept
+    until the next publishing, for readers of it.
 
     Raises:
         StoreError: where another publishing that began later has finished; nothing is changed then.
     """
     before = current_generation(store)
+    worth = float(about.get("worth", 1.0))
     generation = begin_generation(store, as_of=as_of, about=json.dumps(dict(about)))
     counts = {
         "customers": add_rows(
-            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of, about=about))
+            store,
+            profiles,
+            generation,
+            chunked(_profiles(tables, scores, offer_values, as_of=as_of, about=about, worth=worth)),
         ),
         "products": add_rows(store, products, generation, chunked(_products(tables, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
@@ -97,13 +104,16 @@ def _profiles(
     *,
     as_of: datetime,
     about: Mapping[str, Any],
+    worth: float,
 ) -> Iterator[Row]:
     reach = contacts(tables, as_of=as_of)
     names = _about_customers(tables, as_of=as_of)
     bought = _bought(tables, as_of=as_of)
     stand = _standing(tables, bought, as_of=as_of, about=about)
     scored = scores.set_index("customer_id")
-    made = _offers_by_customer(offer_values)
+    made = _offers_by_customer(offer_values, worth=worth)
+    facts = offer_facts(tables, as_of=as_of).to_dict("index")
+    attributes = customer_attributes(tables, as_of=as_of).to_dict("index")
     everybody = reach.index.union(names.index).union(stand.index).union(scored.index)
     told, known, standing = names.to_dict("index"), bought.to_dict("index"), stand.to_dict("index")
     answered, reached = scored.to_dict("index"), reach.to_dict("index")
@@ -119,8 +129,21 @@ def _profiles(
             "segment": _value(who.get("segment")),
             "tier": _value(who.get("tier")),
             "reasons": score.get("reasons", "[]"),
-            "profile": json.dumps(_profile(known.get(customer, {}), who, score, as_of) | made.get(customer, {})),
+            "profile": json.dumps(
+                _profile(known.get(customer, {}), who, score, as_of)
+                | made.get(customer, {})
+                | {"facts": _facts(facts.get(customer, {}), attributes.get(customer, {}))}
+            ),
         }
+
+
+def _facts(told: Mapping[str, Any], attributes: Mapping[str, Any]) -> Row:
+    """What decisions read of a customer, without what is not known."""
+    known = {name: _value(value) for name, value in told.items()}
+    named = {name: value for name, value in attributes.items() if _value(value) is not None}
+    return {name: value for name, value in known.items() if value is not None} | (
+        {"attributes": named} if named else {}
+    )
 
 
 def _reach(contact: Mapping[str, Any]) -> Row:
@@ -186,13 +209,21 @@ def _bought(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     return read_customer_features(tables, as_of=as_of).set_index("customer_id")
 
 
-def _offers_by_customer(values: pd.DataFrame | None) -> dict[str, Row]:
+def _offers_by_customer(values: pd.DataFrame | None, *, worth: float) -> dict[str, Row]:
+    """Customer -> offers: [uplift, value, standard error of value], and what is expected without one."""
     if values is None or values.empty:
         return {}
     found: dict[str, Row] = {}
-    columns = (values[name].tolist() for name in ("customer_id", "offer_id", "expected_uplift", "expected_value"))
-    for customer, offer, uplift, value in zip(*columns, strict=True):
-        found.setdefault(customer, {"offers": {}})["offers"][offer] = [round(uplift, 6), round(value, 6)]
+    errors = values["uplift_se"] * worth if "uplift_se" in values else pd.Series(0.0, values.index)
+    names = ("customer_id", "offer_id", "expected_uplift", "expected_value")
+    columns = (values[name].tolist() for name in names)
+    for customer, offer, uplift, value, error in zip(*columns, errors.tolist(), strict=True):
+        own = found.setdefault(customer, {"offers": {}})
+        own["offers"][offer] = [round(uplift, 6), round(value, 6), round(error, 6)]
+    if "expected_without" in values:
+        first = values.drop_duplicates("customer_id")
+        for customer, without in zip(first["customer_id"], first["expected_without"].tolist(), strict=True):
+            found[customer]["without"] = round(without, 6)
     return found
 
 

@@ -1,14 +1,15 @@
 """Decisions: every one made is kept; at most one holds per subject, placement and channel."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Connection, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
-from serving.store.schema import decision_outcomes, decisions, held_decisions
+from serving.store.schema import decision_outcomes, decisions, held_decisions, offer_counts
 
 
 @dataclass(frozen=True)
@@ -28,46 +29,128 @@ class DecisionRow:
 
 def held_answer(store: Store, *, subject: str, placement: str, channel: str, at: datetime) -> str | None:
     """The answer of the decision that holds at ``at``, or None."""
-    held = held_decisions
-    wanted = (
-        select(decisions.c.answer)
-        .join(held, held.c.decision_id == decisions.c.decision_id)
-        .where(held.c.subject == subject, held.c.placement == placement, held.c.channel == channel)
-        .where(held.c.expires_at > at)
-    )
+    asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
     with store.reading() as connection:
-        return connection.execute(wanted).scalar()
+        return connection.execute(_HELD_ANSWER, asked).scalar()
 
 
-def hold(store: Store, made: DecisionRow) -> bool:
-    """Whether ``made`` holds from now on; False where another one does already, and then nothing is kept of ``made``."""
-    dialect = sqlite if store.is_sqlite else postgresql
-    taken = dialect.insert(held_decisions).values(
-        subject=made.subject,
-        placement=made.placement,
-        channel=made.channel,
-        decision_id=made.decision_id,
-        expires_at=made.expires_at,
-    )
-    taken = taken.on_conflict_do_update(
-        index_elements=["subject", "placement", "channel"],
-        set_={"decision_id": taken.excluded.decision_id, "expires_at": taken.excluded.expires_at},
-        where=held_decisions.c.expires_at <= made.created_at,
-    )
+@dataclass(frozen=True)
+class Limits:
+    """How often the offer of a decision may be made, to everybody and to its subject; None: as often as wanted."""
+
+    in_all: int | None = None
+    per_subject: int | None = None
+
+
+@dataclass(frozen=True)
+class Before:
+    """What was decided before: ``to_one``: the subject's offers (offer_id, channel, created_at), oldest first.
+
+    ``to_all``: how often each offer was made to anybody. ``holds``: the offer that the subject holds now, anywhere.
+    """
+
+    to_one: Sequence[tuple[str, str, datetime]]
+    to_all: Mapping[str, int]
+    holds: str | None
+
+
+def hold(store: Store, made: DecisionRow, *, limits: Limits | None = None) -> bool:
+    """Whether ``made`` holds from now on; else nothing is kept of it.
+
+    It does not where another decision holds there, where the subject holds an offer elsewhere and this would be a second,
+    or where its offer was made as often as ``limits`` allow.
+    """
+    keep = _STATEMENTS["sqlite" if store.is_sqlite else "postgresql"]
     with store.writing() as connection:
-        if connection.execute(taken.returning(held_decisions.c.decision_id)).first() is None:
+        _alone(connection, store, made)
+        if made.offer_id is not None and not _allowed(connection, made, limits or Limits()):
             return False
-        connection.execute(insert(decisions), made.__dict__)
+        if connection.execute(keep.held, {**made.__dict__, "at": made.created_at}).first() is None:
+            return False
+        connection.execute(_KEEP, made.__dict__)
+        if made.offer_id is not None:
+            connection.execute(keep.count, {"offer_id": made.offer_id, "made": 1})
     return True
 
 
-def offers_made(store: Store, *, subject: str | None = None) -> Mapping[str, int]:
-    """How often each offer was made, to ``subject`` or to everybody."""
-    wanted = select(decisions.c.offer_id, func.count()).where(decisions.c.offer_id.is_not(None))
-    if subject is not None:
-        wanted = wanted.where(decisions.c.subject == subject)
+def _alone(connection: Connection, store: Store, made: DecisionRow) -> None:
+    """Wait until nobody else decides on this subject or this offer; SQLite has one writer anyway."""
+    if store.is_sqlite:
+        return
+    for name in (f"subject:{made.subject}", *([f"offer:{made.offer_id}"] if made.offer_id is not None else [])):
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+
+
+def _allowed(connection: Connection, made: DecisionRow, limits: Limits) -> bool:
+    about = {"subject": made.subject, "at": made.created_at, "offer_id": made.offer_id}
+    elsewhere, mine, in_all = connection.execute(_LIMITING, about).one()
+    if elsewhere is not None or (limits.per_subject is not None and mine >= limits.per_subject):
+        return False
+    return limits.in_all is None or (in_all or 0) < limits.in_all
+
+
+_MINE = (
+    select(decisions.c.offer_id, decisions.c.channel, decisions.c.created_at)
+    .where(decisions.c.subject == bindparam("subject"), decisions.c.offer_id.is_not(None))
+    .order_by(decisions.c.created_at)
+)
+_COUNTS = select(offer_counts.c.offer_id, offer_counts.c.made)
+_HELD_OFFER = select(held_decisions.c.offer_id).where(
+    held_decisions.c.subject == bindparam("subject"),
+    held_decisions.c.offer_id.is_not(None),
+    held_decisions.c.expires_at > bindparam("at", type_=held_decisions.c.expires_at.type),
+)
+_HELD_ANSWER = (
+    select(decisions.c.answer)
+    .join(held_decisions, held_decisions.c.decision_id == decisions.c.decision_id)
+    .where(
+        held_decisions.c.subject == bindparam("subject"),
+        held_decisions.c.placement == bindparam("placement"),
+        held_decisions.c.channel == bindparam("channel"),
+        held_decisions.c.expires_at > bindparam("at", type_=held_decisions.c.expires_at.type),
+    )
+)
+_TIMES_MADE = select(func.count()).where(
+    decisions.c.subject == bindparam("subject"), decisions.c.offer_id == bindparam("offer_id")
+)
+_TIMES_IN_ALL = select(offer_counts.c.made).where(offer_counts.c.offer_id == bindparam("offer_id"))
+_LIMITING = select(
+    _HELD_OFFER.limit(1).scalar_subquery(), _TIMES_MADE.scalar_subquery(), _TIMES_IN_ALL.scalar_subquery()
+)
+_KEEP = insert(decisions)
+
+
+@dataclass(frozen=True)
+class _Statements:
+    """What each database says in its own way, built once. ``held``: gives no row where another decision holds."""
+
+    held: Any
+    count: Any
+
+
+def _statements(dialect: Any) -> _Statements:
+    names = ("subject", "placement", "channel", "decision_id", "offer_id", "expires_at")
+    held = dialect.insert(held_decisions).values({name: bindparam(name) for name in names})
+    held = held.on_conflict_do_update(
+        index_elements=["subject", "placement", "channel"],
+        set_={name: held.excluded[name] for name in ("decision_id", "offer_id", "expires_at")},
+        where=held_decisions.c.expires_at <= bindparam("at", type_=held_decisions.c.expires_at.type),
+    ).returning(held_decisions.c.decision_id)
+    count = dialect.insert(offer_counts)
+    count = count.on_conflict_do_update(index_elements=["offer_id"], set_={"made": offer_counts.c.made + 1})
+    return _Statements(held, count)
+
+
+_STATEMENTS = {"sqlite": _statements(sqlite), "postgresql": _statements(postgresql)}
+
+
+def made_before(store: Store, *, subject: str, at: datetime) -> Before:
+    """What was decided before ``at`` that limits what may be decided now."""
     with store.reading() as connection:
-        return {str(offer): int(count) for offer, count in connection.execute(wanted.group_by(decisions.c.offer_id))}
+        to_one = connection.execute(_MINE, {"subject": subject}).all()
+        to_all = connection.execute(_COUNTS).all()
+        holds = connection.execute(_HELD_OFFER, {"subject": subject, "at": at}).scalar()
+    return Before([(row[0], row[1], row[2]) for row in to_one], {row[0]: int(row[1]) for row in to_all}, holds)
 
 
 @dataclass(frozen=True)

@@ -146,7 +146,7 @@ decisions = Table(
     Index("decisions_by_subject", "subject", "offer_id"),
 )
 
-# One row per subject, placement and channel: the decision that holds there until expires_at.
+# One row per subject, placement and channel: the decision that holds there until expires_at; offer_id: null for none.
 held_decisions = Table(
     "held_decisions",
     metadata,
@@ -154,7 +154,16 @@ held_decisions = Table(
     Column("placement", Text, primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("decision_id", Text, nullable=False),
+    Column("offer_id", _id()),
     Column("expires_at", Moment, nullable=False),
+)
+
+# One row per offer ever made: how often, to anybody; it outlives the decisions of who was forgotten.
+offer_counts = Table(
+    "offer_counts",
+    metadata,
+    Column("offer_id", _id(), primary_key=True),
+    Column("made", Integer, nullable=False),
 )
 
 # One row per outcome of a decision.

@@ -11,7 +11,16 @@ from sqlalchemy import text, update
 from regulars.errors import DataError, StoreError
 from serving.services.keys import create_key, list_keys, revoke_key, valid_key
 from serving.store import Store, open_store
-from serving.store.decisions import DecisionRow, OutcomeRow, add_outcome, held_answer, hold, offers_made, outcomes_of
+from serving.store.decisions import (
+    DecisionRow,
+    Limits,
+    OutcomeRow,
+    add_outcome,
+    held_answer,
+    hold,
+    made_before,
+    outcomes_of,
+)
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.published import (
     all_products,
@@ -173,9 +182,11 @@ def test_keys_are_kept_as_hashes_and_can_be_revoked(store: Store) -> None:
         create_key(store, scope="all", label="", now=NOW)
 
 
-def decision(number: int, *, offer: str | None = "ten", hours: int = 24) -> DecisionRow:
+def decision(
+    number: int, *, offer: str | None = "ten", hours: int = 24, subject: str = "ann", placement: str = "home"
+) -> DecisionRow:
     expires = NOW + timedelta(hours=hours)
-    return DecisionRow(f"dec_{number}", "ann", "home", "", offer, f'"{number}"', NOW, expires, 0.9)
+    return DecisionRow(f"dec_{number}", subject, placement, "", offer, f'"{number}"', NOW, expires, 0.9)
 
 
 def test_one_decision_holds_until_it_expires(store: Store) -> None:
@@ -185,15 +196,37 @@ def test_one_decision_holds_until_it_expires(store: Store) -> None:
     assert not hold(store, decision(2))
     assert held_answer(store, **where, at=NOW + timedelta(hours=23)) == '"1"'
     assert held_answer(store, **where, at=NOW + timedelta(hours=24)) is None
-    assert offers_made(store) == offers_made(store, subject="ann") == {"ten": 1}
-    assert offers_made(store, subject="bob") == {}
+    before = made_before(store, subject="ann", at=NOW)
+    assert (before.to_one, before.to_all, before.holds) == ([("ten", "", NOW)], {"ten": 1}, "ten")
+    assert made_before(store, subject="ann", at=NOW + timedelta(hours=24)).holds is None
+    assert made_before(store, subject="bob", at=NOW).to_one == []
 
 
 def test_of_many_at_once_one_decision_holds(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         held = list(pool.map(lambda number: hold(store, decision(number)), range(24)))
     assert sum(held) == 1
-    assert offers_made(store) == {"ten": 1}
+    assert made_before(store, subject="ann", at=NOW).to_all == {"ten": 1}
+
+
+def test_two_pages_at_once_get_one_offer_between_them(store: Store) -> None:
+    pages = [decision(number, placement=f"page {number}") for number in range(12)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda made: hold(store, made), pages)) == 1
+    assert hold(store, decision(99, placement="another", offer=None))
+
+
+def test_an_offer_with_a_budget_is_never_made_once_too_often(store: Store) -> None:
+    people = [decision(number, subject=f"c{number}") for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(lambda made: hold(store, made, limits=Limits(in_all=5)), people)) == 5
+    assert made_before(store, subject="c1", at=NOW).to_all == {"ten": 5}
+
+
+def test_an_offer_made_as_often_as_a_customer_may_have_it_is_not_made_again(store: Store) -> None:
+    assert hold(store, decision(1, hours=0), limits=Limits(per_subject=1))
+    assert not hold(store, decision(2), limits=Limits(per_subject=1))
+    assert hold(store, decision(3), limits=Limits(per_subject=2))
 
 
 def test_an_outcome_is_kept_once_and_only_of_a_decision(store: Store) -> None:

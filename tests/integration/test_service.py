@@ -54,7 +54,7 @@ def publish(database: str, folder: Path, *, probability: float = 0.9) -> None:
         ],
         customers=[
             {"customer_id": "ann", "email": "ann@example.com", "name": "Ann, the first", "country": "DE",
-             "consent_email": True},
+             "consent_email": True, "consent_ads": True},
             {"customer_id": "bob", "email": "bob@example.com", "consent_email": False},
             {"customer_id": "zoe", "consent_email": True},
         ],
@@ -151,7 +151,7 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
     assert body["next_order_interval"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")
-    assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": None}
+    assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": True}
     assert service.ask("/v1/customers/zoe").json()["stage"] == "lead"
     assert service.ask("/v1/customers/eve").json()["stage"] == "lapsed"
     found = service.send("/v1/customers/lookup", {"customer_ids": ["bob", "?", "ann"]}).json()
@@ -277,12 +277,12 @@ def test_diversity_mixes_categories(service: Service) -> None:
 
 
 def test_a_decision_holds_and_says_what_was_considered(service: Service) -> None:
-    asked = {"customer_id": "ann", "placement": "cart", "channel": "email"}
+    asked = {"customer_id": "ann", "placement": "cart", "channel": "ads"}
     body = service.send("/v1/decisions", asked).json()
     assert body == service.send("/v1/decisions", asked).json()
     why = {entry["offer_id"]: entry["why_not"] for entry in body["considered"]}
     assert why["old"] == "is over"
-    assert "not evaluated" in why["ruled"]
+    assert "needs tier, which is not known" in why["ruled"]
     assert "no effect was estimated" in why["unknown"]
     made = [entry["offer_id"] for entry in body["considered"] if entry["made"]]
     assert made == ([body["offer"]["offer_id"]] if body["offer"] else [])
