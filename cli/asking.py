@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
+from cli.nightly import newest_moment
 from cli.shop import (
     AsOf,
     JsonOption,
@@ -16,9 +17,11 @@ from cli.shop import (
     read_frame,
     read_moment,
     say,
+    show_table,
     working,
     write_frame,
 )
+from features.retention import ACTIVE_DAYS, By, retention
 from regulars.errors import DataError
 from training.deciding import decide_customers
 from training.recommending import load_recommender, recommend_customers, recommend_histories
@@ -36,6 +39,7 @@ def register(app: typer.Typer) -> None:
     app.command("score")(score)
     app.command("recommend")(recommend)
     app.command("decide")(decide)
+    app.command("retention")(show_retention)
 
 
 def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: JsonOption = False) -> None:
@@ -56,6 +60,28 @@ def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: J
     finish({"rows": len(scores), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
 
 
+def show_retention(
+    by: Annotated[By, typer.Option(help="month, cohort (month of the first order), country or channel.")] = "month",
+    as_of: Annotated[str | None, typer.Option("--as-of", help="Default: the midnight after the newest row.")] = None,
+    active_days: Annotated[
+        int, typer.Option(min=1, help="A customer is active who ordered within them.")
+    ] = ACTIVE_DAYS,
+    out: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Retention and churn rate, repeat purchases, order and lifetime value, and NPS, by month, cohort, country or channel."""
+    shop = open_shop()
+    at = read_moment(as_of, shop.settings) if as_of else newest_moment(shop)
+    with working("retention"):
+        rows = retention(shop.tables(), as_of=at, by=by, active_days=active_days)
+    if out is not None:
+        write_frame(rows, out)
+    shown = rows.round(dict.fromkeys(rows.select_dtypes("number"), 2))
+    show_table(shown, title=f"By {by}, as of {at:%Y-%m-%d}, active within {active_days} days", as_json=as_json)
+    told = rows.astype(object).where(rows.notna(), None).to_dict("records")
+    finish({"by": by, "as_of": at.isoformat(), "active_days": active_days, "items": told}, as_json=as_json)
+
+
 def recommend(
     as_of: AsOf,
     out: OutOption,
@@ -64,7 +90,7 @@ def recommend(
     histories: Annotated[
         Path | None, typer.Option(help="A file with history_id, product_id, occurred_at[, name].")
     ] = None,
-    placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "email",
+    placement: Annotated[Placement, typer.Option(help="Where the products are shown.")] = "home",
     repeat: Annotated[Literal["auto", "only", "never"], typer.Option(help="Products bought before.")] = "auto",
     version: VersionOption = None,
     as_json: JsonOption = False,

@@ -100,6 +100,8 @@ def list_customers(
     risk: Annotated[list[str] | None, typer.Option(help="Repeatable; default: medium and high.")] = None,
     country: Annotated[str | None, typer.Option()] = None,
     channel: Annotated[Channel | None, typer.Option(help="Only who consented to it and did not unsubscribe.")] = None,
+    segment: Annotated[str | None, typer.Option(help="An RFM segment.")] = None,
+    tier: Annotated[str | None, typer.Option(help="A loyalty tier of the settings.")] = None,
     order_by: Annotated[Literal["probability", "customer_id"], typer.Option()] = "probability",
 ) -> None:
     """Write a list of customers, as the service would give it."""
@@ -109,7 +111,9 @@ def list_customers(
         raise typer.BadParameter(f"--risk expects {', '.join(RISKS)}, got {', '.join(sorted(unknown))}")
     if form == "parquet" and out is None:
         raise typer.BadParameter("--format parquet needs --out")
-    wanted = lists.Wanted(min_probability, max_probability, tuple(risk or ()), country, channel, order_by)
+    wanted = lists.Wanted(
+        min_probability, max_probability, tuple(risk or ()), country, channel, segment, tier, order_by
+    )
     store = open_store(open_shop().settings.database_url)
     try:
         generation = current_generation(store)

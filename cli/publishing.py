@@ -69,6 +69,8 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
         "currency": shop.settings.currency,
         "risk_medium": shop.settings.risk_medium,
         "risk_high": shop.settings.risk_high,
+        "loyal_orders": shop.settings.loyal_orders,
+        "tiers": shop.settings.tiers,
         "compacted_events": received.events_seq,
         "compacted_changes": received.changes_seq,
     }

@@ -24,7 +24,7 @@ from cli.shop import (
     write_frame,
 )
 from features.build import read_customer_features
-from features.labels import churn_labels
+from features.labels import cancellation_labels, churn_labels
 from regulars.errors import DataError
 from training.churn import train_churn
 from training.offers import train_offers
@@ -45,14 +45,14 @@ def register(app: typer.Typer) -> None:
 def write_features(
     as_of: Annotated[list[str], typer.Option("--as-of", help="A moment; repeatable.")],
     out: Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")],
-    labels: Annotated[str | None, typer.Option(help="Add labels: churn.")] = None,
+    labels: Annotated[str | None, typer.Option(help="Add labels: churn, or cancellation (of a subscription).")] = None,
     horizon: Annotated[int, typer.Option(min=1, help="Days that a label looks ahead.")] = 28,
     lookback: Annotated[int, typer.Option(min=1, help="Days in which a labelled customer has ordered.")] = 365,
     as_json: JsonOption = False,
 ) -> None:
     """Write one row per customer and moment."""
-    if labels not in (None, "churn"):
-        raise typer.BadParameter(f"--labels expects churn, got {labels!r}")
+    if labels not in (None, "churn", "cancellation"):
+        raise typer.BadParameter(f"--labels expects churn or cancellation, got {labels!r}")
     shop = open_shop()
     tables = shop.tables()
     parts = []
@@ -61,7 +61,11 @@ def write_features(
         with working(f"features as of {at.isoformat()}"):
             rows = read_customer_features(tables, as_of=at)
             if labels:
-                known = churn_labels(tables, as_of=at, horizon_days=horizon, lookback_days=lookback).execute()
+                known = (
+                    cancellation_labels(tables, as_of=at, horizon_days=horizon)
+                    if labels == "cancellation"
+                    else churn_labels(tables, as_of=at, horizon_days=horizon, lookback_days=lookback)
+                ).execute()
                 rows = rows.merge(known, on="customer_id")
         parts.append(rows.sort_values("customer_id").assign(as_of=pd.Timestamp(at)))
     table = pd.concat(parts, ignore_index=True)

@@ -62,3 +62,26 @@ def count_where(rows: Table, condition: Value) -> Value:
 def sum_where(condition: Value, units: Value) -> Value:
     """The sum of whole numbers over the rows for which ``condition`` holds."""
     return ibis.coalesce(units.sum(where=condition), 0.0)
+
+
+def sum_of(amount: Value, condition: Value | None = None) -> Value:
+    """The sum of whole numbers as float64, 0 over no row; null counts as 0."""
+    return ibis.coalesce(amount.sum(where=condition), 0).cast("float64")
+
+
+_STEP = 2**31  # a pair of a second since 1970 and a whole number within +-2**30 fits 62 bits
+
+
+def dated(time: Value, whole: Value) -> Value:
+    """A pair of whole microseconds since 1970 and a whole number within +-2**30, null where one is: ``latest`` reads it."""
+    kept = ibis.least(ibis.greatest(whole.cast("int64"), -(2**30) + 1), 2**30 - 1)
+    seconds = (time / float(SECOND)).floor().cast("int64")
+    return ibis.ifelse(time.isnull() | whole.isnull(), ibis.null("int64"), seconds * _STEP + kept + 2**30)
+
+
+def latest(pairs: Value) -> Value:
+    """The number that came last among pairs made by ``dated``, the largest of one second; null over none.
+
+    A maximum over one column: neither a window nor the order of rows is needed.
+    """
+    return (pairs.max() % _STEP - 2**30).cast("float64")

@@ -1,12 +1,16 @@
 """The public door: every family of customer features in one table."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import ibis
 import pandas as pd
 
 from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
-from features.customers.orders import customer_orders, order_sums
+from features.customers.orders import Orders, customer_orders, order_sums
+from features.customers.service import APART, BY_CUSTOMER, is_count, present
+from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
 from regulars.slices import LakeTables
@@ -23,11 +27,17 @@ FEATURES: tuple[str, ...] = (
 )
 
 
+def feature_names(tables: Iterable[str]) -> tuple[str, ...]:
+    """The features that a shop with these tables (names) has: ``FEATURES``, and those of service and behaviour."""
+    families = present((*BY_CUSTOMER, *APART), tables)
+    return (*FEATURES, *(name for family in families for name in family.features))
+
+
 def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
-    """One row per customer with an order known just before ``as_of``: customer_id and ``FEATURES``, all float64.
+    """One row per customer with an order known just before ``as_of``: customer_id and ``feature_names``, all float64.
 
     Days are counted to ``as_of`` with fractions, money is in the shop's currency, windows are [as_of - days, as_of).
-    A feature that is not defined for a customer is null.
+    A feature that is not defined for a customer is null; a count of what a table could say of them, but does not, is 0.
 
     Raises:
         MissingData: where the shop has no orders table.
@@ -39,33 +49,13 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     >>> [float(row[name]) for name in ("count_orders", "money_total", "days_since_last_order", "gap_mean_days")]
     [2.0, 10.0, 11.0, 20.0]
     """
-    if "orders" not in tables:
-        raise MissingData("customer features need orders; import them first: regulars import orders FILE")
-    known = {
-        name: known_at(tables[name], TABLES[name], as_of=as_of) for name in ("orders", "products") if name in tables
-    }
-    orders = customer_orders(known, as_of=as_of)
-    sums = orders.orders.group_by("customer_id").agg(
-        **order_sums(orders),
-        **frequency.frequency_sums(orders),
-        **discounts.discount_sums(orders),
-        **season.season_sums(orders),
-    )
-    ratio = season.shop_order_ratio(tables, as_of=as_of)
-    built = sums.select(
-        "customer_id",
-        **recency.recency(orders, sums),
-        **frequency.frequency(sums),
-        **discounts.discounts(sums),
-        **season.season(orders, sums, as_of=as_of, shop_ratio=ratio),
-    )
-    for family in (
-        rhythm.rhythm(orders),
-        recent_rhythm.recent_rhythm(orders),
-        breadth.breadth(orders, sums, known.get("products")),
-    ):
-        built = built.inner_join(family, "customer_id")
-    return built.select("customer_id", *FEATURES)
+    base = read_base(tables, as_of=as_of)
+    built = _from_orders(base, tables, as_of=as_of)
+    for family in present((*BY_CUSTOMER, *APART), tables):
+        made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
+        built = built.left_join(made, "customer_id").drop("customer_id_right")
+        built = built.mutate(**{n: ibis.coalesce(built[n], 0.0) for n in family.features if is_count(n)})
+    return built.select("customer_id", *feature_names(tables))
 
 
 def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
@@ -74,6 +64,79 @@ def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     Raises:
         MissingData: where the shop has no orders table.
     """
-    built = customer_features(tables, as_of=as_of)
-    rows: pd.DataFrame = tables.read_in_slices(built) if isinstance(tables, LakeTables) else built.execute()
-    return rows
+    base = read_base(tables, as_of=as_of)
+    rows = _rows(tables, _from_orders(base, tables, as_of=as_of))
+    base = base.named(tables) if isinstance(tables, LakeTables) else base
+    for family in present((*BY_CUSTOMER, *APART), tables):
+        made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
+        found = made.execute() if family in APART else _rows(tables, made)
+        rows = rows.merge(found, on="customer_id", how="left")
+        rows = rows.fillna({name: 0.0 for name in family.features if is_count(name)})
+    return rows[["customer_id", *feature_names(tables)]]
+
+
+def _rows(tables: Tables, built: ibis.Table) -> pd.DataFrame:
+    return tables.read_in_slices(built) if isinstance(tables, LakeTables) else built.execute()
+
+
+@dataclass(frozen=True)
+class Base:
+    """What every family reads: the tables as known, the orders, and the sums over them."""
+
+    known: dict[str, ibis.Table]
+    orders: Orders
+    sums: ibis.Table
+
+    def named(self, tables: LakeTables) -> "Base":
+        """The same as views of the engine, so that what each family asks stays short."""
+        known = {name: tables.named(rows, name=f"known_{name}") for name, rows in self.known.items()}
+        orders = replace(self.orders, orders=tables.named(self.orders.orders, name="customer_orders"))
+        return Base(known, orders, tables.named(self.sums, name="order_sums"))
+
+
+_SERVICE_TABLES = tuple(dict.fromkeys(name for family in (*BY_CUSTOMER, *APART) for name in family.reads))
+
+
+def read_base(tables: Tables, *, as_of: datetime) -> Base:
+    """What the families read of ``tables``, as known just before ``as_of``.
+
+    Raises:
+        MissingData: where the shop has no orders table.
+    """
+    if "orders" not in tables:
+        raise MissingData("customer features need orders; import them first: regulars import orders FILE")
+    known = {
+        name: known_at(tables[name], TABLES[name], as_of=as_of)
+        for name in ("orders", "products", *_SERVICE_TABLES)
+        if name in tables
+    }
+    if "events" in tables:
+        known["events"] = owned_events(tables, as_of=as_of)
+    orders = customer_orders(known, as_of=as_of)
+    sums = orders.orders.group_by("customer_id").agg(
+        **order_sums(orders),
+        **frequency.frequency_sums(orders),
+        **discounts.discount_sums(orders),
+        **season.season_sums(orders),
+    )
+    return Base(known, orders, sums)
+
+
+def _from_orders(base: Base, tables: Tables, *, as_of: datetime) -> ibis.Table:
+    """``FEATURES``, one row per customer."""
+    orders, sums = base.orders, base.sums
+    ratio = season.shop_order_ratio(tables, as_of=as_of)
+    built = sums.select(
+        "customer_id",
+        **recency.recency(orders, sums),
+        **frequency.frequency(sums),
+        **discounts.discounts(sums),
+        **season.season(orders, sums, as_of=as_of, shop_ratio=ratio),
+    )
+    for rows in (
+        rhythm.rhythm(orders),
+        recent_rhythm.recent_rhythm(orders),
+        breadth.breadth(orders, sums, base.known.get("products")),
+    ):
+        built = built.inner_join(rows, "customer_id")
+    return built.select("customer_id", *FEATURES)

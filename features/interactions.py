@@ -64,6 +64,12 @@ def interactions(tables: Tables, *, as_of: datetime) -> ibis.Table:
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
+def owned_events(tables: Tables, *, as_of: datetime) -> ibis.Table:
+    """Every event known just before ``as_of`` with ``owner_id``: the customer it is of, null where that is not known."""
+    known = known_tables({"events": tables["events"]}, as_of=as_of)["events"]
+    return _with_owner(known, _identified(tables["events"], as_of=as_of))
+
+
 def kind_of(name: ibis.Value) -> ibis.Value:
     """The kind of interaction that an event of that name is."""
     return name.cases(*KIND_OF_EVENT.items(), else_="other")

@@ -58,6 +58,47 @@ def churn_labels(
     return labels.order_by("customer_id")
 
 
+def cancellation_labels(
+    tables: Tables, *, as_of: datetime, horizon_days: int, label_as_of: datetime | None = None
+) -> ibis.Table:
+    """One row per customer with a running subscription just before ``as_of``: customer_id, cancelled (int8).
+
+    Cancelled is 1 where one of those subscriptions is cancelled in [as_of, as_of + horizon). What runs is what was known at
+    ``as_of``; what followed is what was known at ``label_as_of``, by default all that the lake holds.
+
+    Raises:
+        MissingData: where the shop has no subscriptions, or the horizon ends after what is known.
+
+    >>> from datetime import datetime, timezone
+    >>> from features.examples import lake_rows, order_lines
+    >>> began = {"subscription_id": "1", "started_at": "2024-01-01"}
+    >>> rows = [began | {"customer_id": "ann", "cancelled_at": "2024-05-12"}]
+    >>> rows += [began | {"customer_id": "bob", "subscription_id": "2"}]
+    >>> tables = order_lines([("1", "ann", "tea", "2024-06-01", 1, 3.0)]) | {"subscriptions": lake_rows("subscriptions", rows)}
+    >>> at = datetime(2024, 5, 10, tzinfo=timezone.utc)
+    >>> labels = cancellation_labels(tables, as_of=at, horizon_days=10).execute()
+    >>> dict(zip(labels["customer_id"], labels["cancelled"].tolist()))
+    {'ann': 1, 'bob': 0}
+    """
+    if "subscriptions" not in tables:
+        raise MissingData("cancellation labels need subscriptions; import them: regulars import subscriptions FILE")
+    start = moment(as_of)
+    end = start + timedelta(days=horizon_days)
+    if "orders" in tables or label_as_of is not None:
+        _check_known(tables, end, label_as_of)
+    rows = {"subscriptions": tables["subscriptions"]}
+    before = known_tables(rows, as_of=as_of)["subscriptions"]
+    after = known_tables(rows, as_of=label_as_of or END_OF_TIME)["subscriptions"]
+    running = before.filter(before.cancelled_at.isnull()).select("subscription_id", "customer_id")
+    window = (after.cancelled_at >= ibis.literal(start, "timestamp")) & (
+        after.cancelled_at < ibis.literal(end, "timestamp")
+    )
+    ended = after.filter(window).select(ended_id=after.subscription_id)
+    joined = running.left_join(ended, running.subscription_id == ended.ended_id)
+    labels = joined.group_by("customer_id").agg(cancelled=(joined.ended_id.count() > 0).cast("int8"))
+    return labels.order_by("customer_id")
+
+
 def _check_known(orders: Tables, end: datetime, label_as_of: datetime | None) -> None:
     if label_as_of is not None:
         known_until = moment(label_as_of)

@@ -26,6 +26,7 @@ class Settings:
     ``home`` holds the lake, the database and the MLflow store unless their own settings say otherwise.
     ``risk_medium`` and ``risk_high`` are churn probabilities (0-1) from which a customer counts as such. ``explore``,
     ``held_out`` (share of customers), quiet hours (0-23, in the customer's zone) and contacts per week are for decisions.
+    ``loyal_orders``: orders within a year that make a customer loyal. ``tiers``: loyalty tiers by yearly spend, lowest first.
     """
 
     home: Path
@@ -44,6 +45,8 @@ class Settings:
     quiet_from: int = 21
     quiet_until: int = 8
     contacts_per_week: int = 3
+    loyal_orders: int = 4
+    tiers: tuple[tuple[str, float], ...] = (("bronze", 0.0), ("silver", 250.0), ("gold", 1_000.0))
 
     def offer_rules(self) -> Rules:
         """What holds for every offer."""
@@ -57,6 +60,7 @@ class Settings:
     def masked(self) -> dict[str, str]:
         """All settings as text, secrets and the password of the database hidden."""
         shown = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
+        shown["tiers"] = ",".join(f"{name}:{floor:g}" for name, floor in self.tiers)
         for name in SECRETS:
             shown[name] = "****" if shown[name] else "(not set)"
         for name in ("database_url", "tracking_uri"):
@@ -89,6 +93,26 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         quiet_from=_number(env, "QUIET_FROM", int, 21, 0, 23),
         quiet_until=_number(env, "QUIET_UNTIL", int, 8, 0, 23),
         contacts_per_week=_number(env, "CONTACTS_PER_WEEK", int, 3, 0, 1_000),
+        loyal_orders=_number(env, "LOYAL_ORDERS", int, 4, 1, 1_000),
+        tiers=_tiers(env),
+    )
+
+
+def _tiers(env: Mapping[str, str]) -> tuple[tuple[str, float], ...]:
+    text = env.get(PREFIX + "TIERS")
+    if not text:
+        return Settings.tiers
+    try:
+        pairs = [word.rsplit(":", 1) for word in text.split(",")]
+        tiers = tuple((name.strip(), float(floor)) for name, floor in pairs)
+        floors = [floor for _, floor in tiers]
+        if floors[0] == 0 and floors == sorted(set(floors)) and all(name for name, _ in tiers):
+            return tiers
+    except ValueError:
+        pass
+    raise SettingsError(
+        f"{PREFIX}TIERS expects names with the yearly spend they begin at, the lowest 0, "
+        f"such as bronze:0,silver:250,gold:1000; got {text!r}"
     )
 
 

@@ -13,7 +13,18 @@ from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.live import Live
 from serving.problems import add_problem_handlers
-from serving.routes import changes, customers, decisions, health, lists, models, recommendations, tracking
+from serving.routes import (
+    changes,
+    customers,
+    decisions,
+    health,
+    lists,
+    models,
+    recommendations,
+    retention,
+    rules,
+    tracking,
+)
 from serving.store import open_store
 
 ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
@@ -52,7 +63,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
     )
     add_problem_handlers(app)
-    for part in (health, recommendations, customers, lists, decisions, models, tracking, changes):
+    for part in (health, recommendations, customers, lists, decisions, models, tracking, changes, rules, retention):
         app.include_router(part.router)
     return app
 

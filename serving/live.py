@@ -16,6 +16,7 @@ from serving.services.history import Clock
 from serving.services.shelf import Shelf, load_shelf, told_since
 from serving.store.database import Store
 from serving.store.generations import current_generation
+from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
@@ -34,12 +35,14 @@ class Live:
     rng: random.Random = field(default_factory=random.SystemRandom)
     shelf: Shelf | None = None
     writer: GroupWriter = field(init=False)
+    shown: ShownLog = field(init=False)
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
         self.writer = GroupWriter(self.store)
+        self.shown = ShownLog(self.store)
 
     def refresh(self) -> None:
         """Take up a new champion, generation or stock where there is one; what answers stays as it was where that fails."""
@@ -69,6 +72,7 @@ class Live:
     def stop(self) -> None:
         self._stop.set()
         self.writer.stop()
+        self._flush()
         self.store.close()
 
     def missing(self) -> list[str]:
@@ -114,3 +118,10 @@ class Live:
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             self.refresh()
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self.shown.flush()
+        except Exception:
+            log.exception("what was shown could not be written, trying again")

@@ -16,6 +16,7 @@ from regulars.engine import read_files
 from regulars.ids import IdMap
 from regulars.models.retrieval import Catalogue, Retrieval
 from regulars.models.retrievers.content import Content
+from regulars.models.retrievers.countries import Countries
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes
@@ -89,6 +90,8 @@ def tiny_retrieval(ids: IdMap) -> Retrieval:
         count_customers=np.arange(6, 0, -1, dtype=np.int32),
         repeat_rate=np.full(6, 0.2, np.float32),
         gap_days=np.full(6, 14.0, np.float32),
+        family=np.full(6, -1, np.int32),
+        held_back=np.zeros(6, dtype=bool),
     )
     vectors = np.column_stack([group == 0, group == 1]) + np.arange(6)[:, None] / 100
     pairs = np.array([[0, 1], [0, 2], [1, 2], [3, 4], [3, 5], [4, 5]])
@@ -122,9 +125,11 @@ def tiny_retrieval(ids: IdMap) -> Retrieval:
         visitors=together,
         linear=together,
         followers=Followers(together),
+        onward=Followers(together, 0.4),
         sessions=sessions,
         lookalikes=lookalikes,
         content=content,
+        countries=Countries(("DE",), np.array([[3, 4, -1]], np.int32)),
     )
 
 
@@ -132,7 +137,9 @@ def profile_row(customer_id: str, probability: float | None, **more: Any) -> dic
     """A row of the store's table ``profiles``; nobody may be written to unless ``more`` says so."""
     channels = ("email", "sms", "push", "ads")
     scored = {"churn_low": 0.0, "churn_high": 1.0, "risk": "high"} if probability is not None else {}
-    empty = dict.fromkeys(("churn_low", "churn_high", "risk", "predicted_value", "name", "email", "phone", "locale"))
+    empty = dict.fromkeys(
+        ("churn_low", "churn_high", "risk", "predicted_value", "segment", "tier", "name", "email", "phone", "locale")
+    )
     return {
         "customer_id": customer_id,
         "churn_probability": probability,

@@ -15,27 +15,29 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.build import FEATURES, read_customer_features
+from features.build import read_customer_features
 from features.labels import churn_labels
 from features.order_days import order_days
 from features.shop import shop_rhythm
 from regulars.as_of import Tables
-from regulars.errors import DataError, MissingData
+from regulars.errors import DataError
 from regulars.models.buy_till_you_die import BuyTillYouDie, fit_buy_till_you_die
 from regulars.models.churn import RHYTHM, ChurnModel, Season, Spread, probability, usual_silence, with_silence
 from training.baselines import RECENCY, RFM, fit_linear, fit_plain_trees
 from training.churn_parts import (
     LEAST_OF_EACH_CLASS,
-    TREE_NAMES,
     USUAL_SEASON_ERROR,
     Snapshot,
     anchored_at,
     earlier_than,
     enough,
+    known_features,
     learn,
     logits_at,
     season_of,
+    tree_names,
 )
+from training.eligible import eligible_at
 from training.metrics import CHURN_METRICS, metric_interval
 from training.pace import pace_before
 from training.results import COLUMNS, Trained
@@ -84,17 +86,10 @@ def train_churn(
         DataError: where ``params`` names a setting that does not exist.
     """
     chosen = _settings(params)
-    rhythm = shop_rhythm(tables, as_of=as_of)
-    horizon = horizon_days or rhythm.default_horizon_days
-    lookback = lookback_days or rhythm.default_lookback_days
-    everybody = read_customer_features(tables, as_of=as_of).sort_values("customer_id")
-    now = everybody[everybody["days_since_last_order"] <= lookback]
-    if now.empty:
-        raise MissingData(
-            f"no customer ordered in the {lookback} days before {as_of.isoformat()}; give a later --as-of"
-        )
-    buyers, days = buyers_of(everybody), order_days(tables, as_of=as_of)
-    moments = _moments(as_of, history=rhythm.days_of_history, horizon=horizon, chosen=chosen)
+    asked = eligible_at(tables, as_of=as_of, horizon_days=horizon_days, lookback_days=lookback_days)
+    horizon, lookback, now = asked.horizon, asked.lookback, asked.now
+    buyers, days = buyers_of(asked.everybody), order_days(tables, as_of=as_of)
+    moments = _moments(as_of, history=asked.rhythm.days_of_history, horizon=horizon, chosen=chosen)
     taken = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon, lookback=lookback)
     log.info("churn: %s snapshots of %s days", len(taken), horizon)
     table = _judge(taken, days, horizon=horizon, chosen=chosen, seed=seed)
@@ -110,22 +105,22 @@ def train_churn(
     model = ChurnModel(
         boosters=learnt.parts.boosters if learnt.parts else (),
         tree_level=learnt.parts.level if learnt.parts else 0.0,
-        tree_names=TREE_NAMES,
+        tree_names=tree_names(asked.names),
         buyers=buyers,
-        drawn_buyers=() if learnt.parts else _drawn_buyers(everybody, seed=seed),
+        drawn_buyers=() if learnt.parts else _drawn_buyers(asked.everybody, seed=seed),
         linear=learnt.parts.linear if learnt.parts else None,
         blend=blend,
         season=season,
         spread=Spread(learnt.spread, _season_spread(taken, days, horizon=horizon)),
         usual_silence=usual_silence(now, buyers, season, horizon),
-        feature_names=FEATURES,
+        feature_names=asked.names,
         horizon_days=horizon,
         lookback_days=lookback,
         as_of=as_of.isoformat(),
     )
     ours = table[table["model"] == "regulars"]
     metrics = {str(row.metric): float(row.value) for row in ours.itertuples()} | {"customers": float(len(now))}
-    notes = [rhythm.explanation] if horizon_days is None else []
+    notes = [asked.rhythm.explanation] if horizon_days is None else []
     return Trained(model, settings, metrics, table, notes=tuple(notes + ([] if learnt.parts else [TOO_SMALL])))
 
 
@@ -166,7 +161,7 @@ def snapshot_of(
     at: datetime, rows: pd.DataFrame, churned: Floats, buyers: BuyTillYouDie, *, horizon: int, pace: float
 ) -> Snapshot:
     """The snapshot of the features in ``rows`` with the labels ``churned``."""
-    features = with_silence(rows[list(FEATURES)].astype(float), buyers, horizon)
+    features = with_silence(known_features(rows), buyers, horizon)
     return Snapshot(at, features, churned, buyers, season_of(features, buyers, horizon=horizon, pace=pace))
 
 
@@ -246,8 +241,7 @@ def churn_baselines(
     earlier = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon_days, lookback=lookback_days)
     if not enough(earlier):
         return {}
-    known = features[list(FEATURES)].astype(float)
-    return _plain(earlier, with_silence(known, buyers, horizon_days), seed=seed)
+    return _plain(earlier, with_silence(known_features(features), buyers, horizon_days), seed=seed)
 
 
 def _moments(as_of: datetime, *, history: int, horizon: int, chosen: Mapping[str, Any]) -> list[datetime]:
@@ -272,11 +266,12 @@ def _plain(earlier: Sequence[Snapshot], given: pd.DataFrame, *, seed: int) -> di
     """The baselines' probabilities for ``given``, features with ``probability_no_order``."""
     features = pd.concat([snapshot.features for snapshot in earlier], ignore_index=True)
     churned = np.concatenate([snapshot.churned for snapshot in earlier])
-    plain = fit_plain_trees(features[list(FEATURES)], churned, seed=seed)
+    names = [name for name in features.columns if name != "probability_no_order"]
+    plain = fit_plain_trees(features[names], churned, seed=seed)
     return {
         "prevalence": np.full(len(given), churned.mean()),
         "recency": probability(fit_linear(features, churned, RECENCY).logit(given)),
         "RFM logistic regression": probability(fit_linear(features, churned, RFM).logit(given)),
         "BG/NBD": given["probability_no_order"].to_numpy(),
-        "LightGBM": np.asarray(plain.predict(given[list(FEATURES)].to_numpy(float))),
+        "LightGBM": np.asarray(plain.predict(given[names].to_numpy(float))),
     }

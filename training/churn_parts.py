@@ -5,7 +5,7 @@ what pace the shop then went. Trees and the linear model learn beside the pace, 
 moments for something about customers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from features.build import FEATURES
 from features.customers.season import FEATURES as SEASON
 from regulars.models.buy_till_you_die import BuyTillYouDie
 from regulars.models.churn import (
@@ -39,9 +38,9 @@ LEAST_OF_EACH_CLASS = 30
 USUAL_WEIGHTS = (0.6, 0.2, 0.2)
 PULL_TO_USUAL = 0.05
 USUAL_SEASON_ERROR = 0.2  # in logits, before any moment was seen
+NO_FEATURES = ("customer_id", "churned", "order_days", "orders", "money")
 SPREAD_BEFORE = 0.1  # what is believed of the spread of a fit, in logits, before any fold was seen
 RIDGE = 1.0
-TREE_NAMES = (*(name for name in FEATURES if name not in SEASON), "probability_no_order")
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,16 @@ class Parts:
     linear: Linear
 
 
+def tree_names(names: Iterable[str]) -> tuple[str, ...]:
+    """What trees read of the features ``names``: not the season, which stands beside them, but ``probability_no_order``."""
+    return (*(name for name in names if name not in (*SEASON, "probability_no_order")), "probability_no_order")
+
+
+def known_features(rows: pd.DataFrame) -> pd.DataFrame:
+    """The features in ``rows`` as floats, without ids and labels."""
+    return rows.drop(columns=[name for name in NO_FEATURES if name in rows]).astype(float)
+
+
 def season_of(features: pd.DataFrame, buyers: BuyTillYouDie, *, horizon: int, pace: float) -> Season:
     """``pace`` with what it does to the customers in ``features`` on the whole."""
     return Season(pace, season_shift(features, buyers, horizon, pace))
@@ -90,7 +99,7 @@ def fit_parts(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int
     features = pd.concat([snapshot.features for snapshot in taken], ignore_index=True)
     churned = np.concatenate([snapshot.churned for snapshot in taken])
     shift = np.concatenate([np.full(len(snapshot.churned), snapshot.season.shift) for snapshot in taken])
-    values = features[list(TREE_NAMES)].to_numpy(float)
+    values = features[list(tree_names(features.columns))].to_numpy(float)
     rng = np.random.default_rng(seed)
     named = ("learning_rate", "extra_trees", "num_leaves", "feature_fraction", "lambda_l2")
     settings = {name: chosen[name] for name in named}
@@ -178,7 +187,7 @@ def logits_at(parts: Parts, snapshot: Snapshot, horizon: int) -> Floats:
         snapshot.features,
         boosters=parts.boosters,
         tree_level=parts.level,
-        tree_names=TREE_NAMES,
+        tree_names=tree_names(snapshot.features.columns),
         buyers=snapshot.buyers,
         linear=parts.linear,
         season=snapshot.season,

@@ -15,6 +15,7 @@ from regulars.models.chances import Chances
 from regulars.models.history import History, Known
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
+from regulars.models.threads import one_thread
 from training.visits import Visits
 
 LEAST_EXAMPLES = 50
@@ -72,6 +73,7 @@ class Lessons:
         return Lessons(self.features[kept], self.grades[kept], sizes[sizes > 0])
 
 
+@one_thread()
 def lessons_of(snapshot: Snapshot, *, negatives: int, seed: int) -> Lessons:
     """Every product that came next and up to ``negatives`` others of each example that a retriever got right once."""
     rng = np.random.default_rng(seed)

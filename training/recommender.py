@@ -20,6 +20,7 @@ from regulars.models.history import NEWEST, History, known_rows
 from regulars.models.pairs import pair_features
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
+from regulars.models.threads import one_thread
 from training.lessons import BOUGHT, LEAST_EXAMPLES, Example, Snapshot, fit_chances, fit_ranker, lessons_of
 from training.ranking_baselines import baseline_lists
 from training.ranking_metrics import COLUMNS, ranking_table
@@ -38,7 +39,7 @@ PARAMS: dict[str, Any] = {
     "lambda_l2": 5.0,
     "snapshots": 8,
     "visitors": 1_700,
-    "examples": 5_000,
+    "examples": 6_500,
     "judged": 1_500,
     "negatives": 60,
 }
@@ -276,11 +277,13 @@ def _judge(
     return ranking_table(named, test, examples, ours="regulars", k=K, seed=seed).assign(split=split)
 
 
+@one_thread()
 def _ours(test: Snapshot, examples: Sequence[Example], ranker: lightgbm.Booster | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
     return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
 
 
+@one_thread()
 def _chances(
     test: Snapshot | None, examples: Sequence[Example], ranker: lightgbm.Booster | None, *, only_new: bool
 ) -> Chances | None:

@@ -15,6 +15,7 @@ from regulars.as_of import Tables
 from regulars.errors import DataError
 from regulars.models.history import NEWEST, NOTHING, History
 from regulars.models.recommender import Context, Recommender
+from regulars.progress import stage
 from training.tracking import Tracking, Version
 
 CHUNK = 1_000
@@ -33,7 +34,7 @@ def recommend_customers(
     as_of: datetime,
     n: int,
     customers: Sequence[str] | None = None,
-    placement: str = "email",
+    placement: str = "home",
     repeat: str = "auto",
 ) -> pd.DataFrame:
     """customer_id, rank (from 1), product_id, score, reason: up to n rows per customer (default: all with history).
@@ -85,6 +86,8 @@ def _answers(
     """Answers in chunks of customers, so that memory does not grow with their number."""
     ordered = rows.sort_values(["visitor", "occurred_at", "product_id", "kind"], kind="stable")
     by_visitor = {visitor: frame.tail(NEWEST) for visitor, frame in ordered.groupby("visitor", sort=False)}
+    done = 0
+    stage("recommending", begins=0.0, ends=1.0, within=lambda: done / max(len(wanted), 1))
     for start in range(0, max(len(wanted), 1), CHUNK):
         chunk = list(wanted[start : start + CHUNK])
         histories = [_history(by_visitor.get(visitor)) for visitor in chunk]
@@ -98,6 +101,7 @@ def _answers(
             for visitor, answer in zip(chunk, answers, strict=True)
             for item in answer.items
         ]
+        done = start + len(chunk)
         yield pd.DataFrame(lines, columns=["visitor", "rank", "product_id", "score", "reason"])
 
 

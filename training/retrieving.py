@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from scipy import sparse
 from threadpoolctl import threadpool_limits
 
+from features.held_back import held_back
 from features.interactions import interactions
 from features.products import product_features
-from regulars.as_of import Tables
+from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
 from regulars.ids import IdMap
 from regulars.models.history import DAY_S, STRENGTH, faded_by
-from regulars.models.retrieval import Catalogue, Retrieval
+from regulars.models.retrieval import ONWARD_FALLING, Catalogue, Retrieval
+from regulars.models.retrievers.countries import Countries
 from regulars.models.retrievers.factors import Factors, confidences
+from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import HALF_LIVES_DAYS, Popular
+from training.onward import fit_onward
 from training.stores import (
     fit_content,
     fit_followers,
@@ -41,10 +45,13 @@ LEAST_VISITORS = 3
 NEAREST = 50
 SHRINK_CUSTOMERS = 5.0
 MOST_FITTED_VISITORS = 200_000
+RECENT_DAYS, LEAST_OF_COUNTRY, MOST_OF_COUNTRY = 90, 20, 50
 
 
 def read_shop(tables: Tables, *, as_of: datetime) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Interactions and products known just before ``as_of``, each in a fixed order.
+
+    Interactions carry their customer's ``country`` where one is known, products whether they are ``held_back``.
 
     Raises:
         MissingData: where nothing happened before ``as_of``.
@@ -55,7 +62,15 @@ def read_shop(tables: Tables, *, as_of: datetime) -> tuple[pd.DataFrame, pd.Data
     order = ["visitor_id", "occurred_at", "product_id", "kind", "basket_id"]
     rows = rows.sort_values(order, kind="stable", ignore_index=True, na_position="last")
     products = product_features(tables, as_of=as_of).execute().sort_values("product_id", ignore_index=True)
+    products["held_back"] = products["product_id"].isin(held_back(tables, as_of=as_of))
+    rows["country"] = rows["customer_id"].map(_countries_of(tables, as_of=as_of)) if "customers" in tables else None
     return rows, products
+
+
+def _countries_of(tables: Tables, *, as_of: datetime) -> dict[str, str]:
+    customers = known_tables({"customers": tables["customers"]}, as_of=as_of)["customers"]
+    known = customers.filter(customers.country.notnull()).select("customer_id", "country").execute()
+    return dict(zip(known["customer_id"], known["country"], strict=True))
 
 
 def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime, seed: int) -> Retrieval:
@@ -72,9 +87,11 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         visitors=_neighbours(visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)),
         linear=fit_linear(visits, len(ids)),
         followers=fit_followers(visits, len(ids), most=2 * NEAREST),
+        onward=Followers(fit_onward(visits, len(ids), most=2 * NEAREST), ONWARD_FALLING),
         sessions=fit_sessions(visits, len(ids)),
         lookalikes=fit_lookalikes(visits, len(ids)),
         content=fit_content(products, least_visitors=LEAST_VISITORS),
+        countries=_countries(rows, ids, moment=moment),
     )
 
 
@@ -101,7 +118,16 @@ def _catalogue(products: pd.DataFrame, visits: Visits, *, moment: int) -> Catalo
         count_customers=products["count_customers"].to_numpy(np.int32),
         repeat_rate=again,
         gap_days=gap,
+        family=_families(products),
+        held_back=products["held_back"].to_numpy(bool),
     )
+
+
+def _families(products: pd.DataFrame) -> NDArray[np.int32]:
+    """The number of the product that each is a variant of, also of that product itself; -1 where there are no variants."""
+    parents = products["parent_id"].dropna().unique()
+    named = products["parent_id"].where(products["parent_id"].notna(), products["product_id"])
+    return _numbers(named.where(named.isin(parents)))
 
 
 def _repeats(visits: Visits, count: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -143,6 +169,22 @@ def _popular(rows: pd.DataFrame, ids: IdMap, *, moment: int) -> Popular:
         sums = np.bincount(once["row"], weights=weights, minlength=len(ids))
         columns.append(1e4 * sums / max(float(sums.sum()), 1e-12))
     return Popular(np.column_stack(columns).astype(np.float32))
+
+
+def _countries(rows: pd.DataFrame, ids: IdMap, *, moment: int) -> Countries:
+    """Per country of at least 20 visitors the 50 products that most of them touched in the last 90 days."""
+    recent = rows[rows["country"].notna() & (seconds(rows["occurred_at"]) >= moment - RECENT_DAYS * DAY_S)]
+    recent = recent[["country", "visitor_id", "product_id"]].drop_duplicates()
+    visitors = recent.groupby("country")["visitor_id"].nunique()
+    names = sorted(visitors[visitors >= LEAST_OF_COUNTRY].index)
+    best = np.full((len(names), MOST_OF_COUNTRY), -1, np.int32)
+    counted = recent.groupby(["country", "product_id"]).size()
+    for place, name in enumerate(names):
+        found = counted[name]
+        row, count = ids.rows(found.index.tolist()), found.to_numpy()
+        order = np.lexsort((row, -count))[:MOST_OF_COUNTRY]
+        best[place, : len(order)] = row[order]
+    return Countries(tuple(map(str, names)), best)
 
 
 def _factors(visits: Visits, count: int, *, seed: int) -> Factors:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from features.build import read_customer_features
+from features.standing import customer_standing, stage_with_risk
 from regulars.as_of import Tables
 from regulars.errors import ModelMissing
 from regulars.models.churn import ChurnModel
@@ -52,7 +53,9 @@ def score_customers(
 
     Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), method
     (blend, or buy_till_you_die where the shop is too small for it), with a value model what it predicts, next_order_at
-    (UTC) with its bounds and value_at_risk (churn_probability x predicted_value), and the features that a profile shows.
+    (UTC) with its bounds and value_at_risk (churn_probability x predicted_value), who they are (see
+    ``features.standing``), support_priority, and the features that a profile shows. ``support_priority`` is the place (0-1, 1
+    first) in a queue by value at risk; without a value model by churn_probability x the last year's money.
     """
     features = read_customer_features(tables, as_of=as_of)
     eligible = features[features["days_since_last_order"] <= model.lookback_days]
@@ -65,6 +68,17 @@ def score_customers(
     if value is not None:
         scored = scored.join(_worth(value.predict(eligible), as_of=as_of))
         scored["value_at_risk"] = scored["churn_probability"] * scored["predicted_value"]
+    standing = customer_standing(
+        tables,
+        features,
+        as_of=as_of,
+        lookback_days=model.lookback_days,
+        loyal_orders=settings.loyal_orders,
+        tiers=settings.tiers,
+    ).loc[eligible.index]
+    standing["stage"] = [stage_with_risk(*pair) for pair in zip(standing["stage"], scored["risk"], strict=True)]
+    at_stake = scored["churn_probability"] * eligible["money_365d"] if value is None else scored["value_at_risk"]
+    scored = scored.join(standing).assign(support_priority=at_stake.rank(pct=True))
     return scored.reset_index().merge(eligible[list(SHOWN)].reset_index(), on="customer_id")
 
 

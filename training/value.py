@@ -15,17 +15,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from features.build import FEATURES, read_customer_features
+from features.build import read_customer_features
+from features.customers.season import FEATURES as SEASON
 from features.labels import value_labels
 from features.order_days import order_days
-from features.shop import shop_rhythm
 from regulars.as_of import Tables
-from regulars.errors import DataError, MissingData
+from regulars.errors import DataError
 from regulars.models.buy_till_you_die import fit_buy_till_you_die
 from regulars.models.churn import RHYTHM
 from regulars.models.gamma_gamma import fit_gamma_gamma
 from regulars.models.value import SPEND_TRUST, YEAR, Steady, ValueModel, factor, levels_of
-from training.churn_parts import TREE_NAMES
+from training.churn_parts import known_features
+from training.eligible import eligible_at
 from training.metrics import VALUE_METRICS, metric_interval
 from training.pace import YEAR_WEEKS, Pace, pace_before
 from training.results import COLUMNS, Trained
@@ -48,7 +49,6 @@ PARAMS: dict[str, Any] = {
 LEAST_CUSTOMERS = 200
 SHORTEST_STRETCH = 14
 SEASON_DAYS = 90
-READ = tuple(name for name in TREE_NAMES if name in FEATURES)
 TOO_SMALL = (
     f"Fewer than {LEAST_CUSTOMERS} customers who ordered again are known from earlier moments: the values are those of the "
     "buy-till-you-die and Gamma-Gamma models alone."
@@ -86,19 +86,12 @@ def train_value(
         DataError: where ``params`` names a setting that does not exist.
     """
     chosen = _settings(params)
-    rhythm = shop_rhythm(tables, as_of=as_of)
-    horizon = horizon_days or rhythm.default_horizon_days
-    lookback = lookback_days or rhythm.default_lookback_days
-    everybody = read_customer_features(tables, as_of=as_of).sort_values("customer_id")
-    now = everybody[everybody["days_since_last_order"] <= lookback]
-    if now.empty:
-        raise MissingData(
-            f"no customer ordered in the {lookback} days before {as_of.isoformat()}; give a later --as-of"
-        )
-    steady = steady_of(everybody)
+    asked = eligible_at(tables, as_of=as_of, horizon_days=horizon_days, lookback_days=lookback_days)
+    horizon, lookback, now, history = asked.horizon, asked.lookback, asked.now, asked.rhythm.days_of_history
+    steady = steady_of(asked.everybody)
     pace = pace_before(order_days(tables, as_of=as_of), steady.buyers)
-    length = min(horizon, max(SHORTEST_STRETCH, rhythm.days_of_history // 3))
-    first = as_of - timedelta(days=rhythm.days_of_history - max(length, SHORTEST_STRETCH))
+    length = min(horizon, max(SHORTEST_STRETCH, history // 3))
+    first = as_of - timedelta(days=history - max(length, SHORTEST_STRETCH))
     moments = snapshots(
         first, as_of, horizon_days=length, step_days=max(7, length // 2), most=int(chosen["most_snapshots"])
     )
@@ -118,10 +111,10 @@ def train_value(
         steady=steady,
         order_trees=order_trees,
         spend_trees=spend_trees,
-        levels=levels_of(steady, order_trees, spend_trees, now[list(FEATURES)].astype(float), horizon),
+        levels=levels_of(steady, order_trees, spend_trees, known_features(now), horizon),
         pace=pace_of(pace, horizon),
         pace_year=pace_of(pace, YEAR),
-        feature_names=FEATURES,
+        feature_names=asked.names,
         horizon_days=horizon,
         lookback_days=lookback,
         as_of=as_of.isoformat(),
@@ -154,7 +147,7 @@ def steady_of(rows: pd.DataFrame) -> Steady:
 
 def stretch_of(at: datetime, rows: pd.DataFrame, steady: Steady, *, days: int, pace: float) -> Stretch:
     """The stretch of the features and the labels of ``value_labels`` in ``rows``."""
-    known = rows[list(FEATURES)].astype(float)
+    known = known_features(rows)
     came, money = rows["order_days"].to_numpy(float), rows["money"].to_numpy(float)
     return Stretch(at, days, known, came, money, steady, pace)
 
@@ -165,7 +158,8 @@ def fit_factors(
     """Trees for how often and for how much, each beginning from the probability models; None where too little was seen."""
     if not taken:
         return None, None
-    known = pd.concat([stretch.features for stretch in taken], ignore_index=True)[list(READ)]
+    known = pd.concat([stretch.features for stretch in taken], ignore_index=True)
+    known = known.drop(columns=list(SEASON))
     came = np.concatenate([stretch.order_days for stretch in taken])
     money = np.concatenate([stretch.money for stretch in taken])
     if (came > 0).sum() < LEAST_CUSTOMERS:
@@ -198,7 +192,7 @@ def _trees(
     settings |= {"deterministic": True, "force_row_wise": True, "boost_from_average": False}
     settings["min_data_in_leaf"] = max(5, min(int(chosen["min_data_in_leaf"]), len(target) // 40))
     data = lightgbm.Dataset(
-        known.to_numpy(float), target, init_score=begin, weight=weight, feature_name=list(READ), free_raw_data=False
+        known.to_numpy(float), target, init_score=begin, weight=weight, feature_name=list(known), free_raw_data=False
     )
     return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
 

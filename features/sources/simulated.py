@@ -185,12 +185,12 @@ def _visits(people: pd.DataFrame, parameters: dict[str, Any], rng: np.random.Gen
         parts.append(pd.DataFrame({"customer": here, "day": now[here], "late": late, "left": left}))
         here = here[~left]
         waited = np.maximum(rng.gamma(shape[here], gap[here] / shape[here]), 0.2)
-        now[here] += waited / _season(now[here], parameters)
+        now[here] += waited / busyness(now[here], parameters)
         here = here[now[here] < days]
     return pd.concat(parts, ignore_index=True).sort_values(["customer", "day"], ignore_index=True)
 
 
-def _season(day: Floats, parameters: dict[str, Any]) -> Floats:
+def busyness(day: Floats, parameters: dict[str, Any]) -> Floats:
     """How busy a day is, 1 in the middle: most towards the end of the year, and on the week's last days."""
     year = 1 + parameters["year_amplitude"] * np.cos(2 * np.pi * (day - 345) / 365.25)
     return np.asarray(year * (1 + parameters["week_amplitude"] * np.cos(2 * np.pi * (day - 5.5) / 7)))

@@ -29,6 +29,11 @@ RHYTHM = ("count_order_days", "days_first_to_last", "age_days")
 LINEAR = ("days_since_last_order", "count_orders", "money_total", "gap_mean_days", "age_days")
 LOGIT_LIMIT = 8.0
 INTERVAL = 1.96
+# Chosen on simulated shops, whose true probabilities are known, so that 95 of 100 intervals hold them (decision 0014).
+DISAGREEMENT_SHARE = 0.5
+MOST_DISAGREEMENT = 0.25  # a variance in logits: models that differ wildly are wrong one at a time
+FIT_SHARE = 0.75
+LEAST_MARGIN = 0.02
 
 Floats = NDArray[np.float64]
 
@@ -123,10 +128,10 @@ class ChurnModel:
     def predict(self, features: pd.DataFrame) -> pd.DataFrame:
         """Indexed as ``features`` (one row per customer): churn_probability, churn_low, churn_high (0-1).
 
-        The interval is for the share that leaves of customers of whom the same is known, and meant to hold it in 95 of 100
-        cases (not measured yet): by how far the ensemble's members and the three models disagree, how far earlier answers
-        were off, and how far the season was predicted wrong. Whether one customer leaves is less certain than that: that is
-        what the probability says.
+        The interval is for the share that leaves of customers of whom the same is known, and holds it in about 95 of 100 cases
+        (measured on simulated shops): by how far the ensemble's members and the three models disagree, how far earlier answers
+        were off, how far the season was predicted wrong, and two points to either side. Whether one customer leaves is less
+        certain than that: that is what the probability says.
 
         Raises:
             DataError: where a feature is missing; the message names it.
@@ -136,12 +141,17 @@ class ChurnModel:
         trees, *rest = self.blend.weights
         base = self.blend.intercept + others @ np.asarray(rest)
         middle = base + trees * members.mean(axis=1)
-        apart = trees**2 * members.var(axis=1) + self._disagreement(members.mean(axis=1), others)
-        apart = np.sqrt(apart + self._drawn(known) + self.spread.fit**2 + self.spread.season**2)
+        chance = probability(middle)
+        apart = trees**2 * members.var(axis=1) + DISAGREEMENT_SHARE * np.minimum(
+            self._disagreement(members.mean(axis=1), others), MOST_DISAGREEMENT
+        )
+        # What was off is off in probability as much as in logits: towards 0 and 1 it counts for more.
+        fit = (FIT_SHARE * self.spread.fit) ** 2 / (2 * np.sqrt(np.maximum(chance * (1 - chance), 1e-3)))
+        apart = np.sqrt(apart + self._drawn(known) + fit + self.spread.season**2)
         columns = {
-            "churn_probability": probability(middle),
-            "churn_low": probability(middle - INTERVAL * apart),
-            "churn_high": probability(middle + INTERVAL * apart),
+            "churn_probability": chance,
+            "churn_low": np.maximum(probability(middle - INTERVAL * apart) - LEAST_MARGIN, 0.0),
+            "churn_high": np.minimum(probability(middle + INTERVAL * apart) + LEAST_MARGIN, 1.0),
         }
         return pd.DataFrame(columns, index=features.index)
 

@@ -21,6 +21,7 @@ NEAR = (
     "linear",
     "followers",
     "following",
+    "onward",
     "sessions",
     "sessions_rarity",
     "sessions_after",
@@ -34,8 +35,8 @@ NEAR = (
     "visit_count",
 )
 SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
-SHARED = ("newest", "followers", *SESSIONS, "frequency")
-RANKED = ("visitors", "linear", "newest", "followers", *SESSIONS, "lookalikes", "frequency", "popular")
+SHARED = ("newest", "followers", "onward", *SESSIONS, "frequency")
+RANKED = ("visitors", "linear", "newest", "followers", "onward", *SESSIONS, "lookalikes", "frequency", "popular")
 NAMES = (
     # the visitor and this product
     "bought_days",
@@ -70,6 +71,7 @@ NAMES = (
     "near_linear",
     "follows",
     "follows_newest",
+    "onward",
     "in_sessions",
     "in_sessions_rarity",
     "in_sessions_after",
@@ -84,6 +86,7 @@ NAMES = (
     # the same against the other candidates: share of the highest, and rank
     "near_newest_share",
     "follows_share",
+    "onward_share",
     "in_sessions_share",
     "in_sessions_rarity_share",
     "in_sessions_after_share",
@@ -93,6 +96,7 @@ NAMES = (
     "near_linear_rank",
     "near_newest_rank",
     "follows_rank",
+    "onward_rank",
     "in_sessions_rank",
     "in_sessions_rarity_rank",
     "in_sessions_after_rank",

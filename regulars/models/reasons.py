@@ -1,11 +1,9 @@
 """Why a customer's risk is what it is, in words: contributions of features grouped so that no two reasons say the same."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isfinite
-from typing import Any
 
-Row = Mapping[Any, Any]
+from regulars.models.reason_texts import Row, number_of, text_of
 
 
 @dataclass(frozen=True)
@@ -61,10 +59,78 @@ CODES: dict[str, tuple[str, ...]] = {
         "money_same_weeks_last_year",
         "shop_order_ratio_last_year",
     ),
+    "returns": (
+        "count_returns",
+        "count_returns_90d",
+        "count_returns_since_order",
+        "count_faulty_returns",
+        "return_share_lines",
+        "days_since_last_return",
+    ),
+    "delivery": (
+        "count_late_parcels",
+        "count_late_parcels_90d",
+        "late_parcel_share",
+        "days_late_last_parcel",
+        "days_late_max",
+        "days_to_deliver_mean",
+    ),
+    "complaints": (
+        "count_tickets",
+        "count_tickets_90d",
+        "count_tickets_since_order",
+        "count_open_tickets",
+        "hours_to_first_response_mean",
+        "hours_to_resolution_mean",
+        "ticket_satisfaction_mean",
+        "days_since_last_ticket",
+    ),
+    "incidents": ("count_bad_orders", "count_bad_orders_90d", "bad_order_share", "count_bad_orders_in_a_row"),
+    "satisfaction": (
+        "count_surveys",
+        "survey_score_last",
+        "survey_score_mean",
+        "survey_score_fall",
+        "days_since_last_survey",
+    ),
+    "messages": (
+        "count_messages_30d",
+        "count_messages_90d",
+        "message_open_share_90d",
+        "message_click_share_90d",
+        "count_messages_since_opened",
+        "days_since_last_opened",
+        "count_unsubscribes",
+        "days_since_unsubscribed",
+    ),
+    "browsing": (
+        "count_views_7d",
+        "count_views_30d",
+        "count_visit_days_30d",
+        "count_views_since_order",
+        "days_since_last_visit",
+    ),
+    "cart": ("count_left_in_cart", "days_since_left_in_cart"),
+    "wishes": ("count_wishes", "count_wishes_30d", "days_since_last_wish"),
+    "loyalty": ("points_balance", "points_90d", "count_points_spent_90d", "days_since_last_points"),
+    "referrals": ("count_referrals", "was_referred"),
+    "subscription": (
+        "count_subscriptions",
+        "count_subscriptions_paused",
+        "count_subscriptions_cancelled",
+        "days_to_renewal",
+        "days_since_subscription_cancelled",
+    ),
 }
 
 
 SAID_BY_ONE_ORDER = ("frequency", "tenure", "repeat_purchases")  # of who ordered on one day, the day says all of these
+SAID_BY_INCIDENTS = (
+    "incidents",
+    "delivery",
+    "complaints",
+    "returns",
+)  # one parcel that came late speaks in up to three of them
 SMALLEST_EFFECT = 0.005  # half a percentage point: below it a reason is none, unless it is the only one
 
 
@@ -76,17 +142,42 @@ def code_of(feature: str) -> str:
 def merged(row: Row, groups: Mapping[str, tuple[str, float]]) -> dict[str, tuple[str, float]]:
     """``groups`` with those taken together that would say the same of this customer.
 
+    What went wrong with orders is said by what it was: the late parcel, the complaint, the return, whichever moved most.
+
     >>> merged({"count_order_days": 1.0}, {"rhythm": ("age_days", 0.5), "tenure": ("age_days", 0.25)})
     {'rhythm': ('age_days', 0.75)}
+    >>> merged({"count_order_days": 9.0}, {"incidents": ("count_bad_orders", 0.5), "delivery": ("days_late_max", 0.25)})
+    {'delivery': ('days_late_max', 0.75)}
     """
-    if (_number(row, "count_order_days") or 0.0) > 1:
-        return dict(groups)
-    same = [code for code in ("rhythm", *SAID_BY_ONE_ORDER) if code in groups]
+    found = dict(groups)
+    if "incidents" in found:
+        concrete = [code for code in SAID_BY_INCIDENTS[1:] if code in found and _went_wrong(row, code)]
+        concrete = concrete or [code for code in SAID_BY_INCIDENTS[1:] if code in found]
+        if concrete:
+            found = _together(found, ["incidents", max(concrete, key=lambda code: abs(found[code][1]))], said_by=1)
+    if (number_of(row, "count_order_days") or 0.0) > 1:
+        return found
+    same = [code for code in ("rhythm", *SAID_BY_ONE_ORDER) if code in found]
     if not same:
-        return dict(groups)
-    lead = max(same, key=lambda code: abs(groups[code][1]))
-    kept = {code: group for code, group in groups.items() if code not in same}
-    return kept | {"rhythm": (groups[lead][0], sum(groups[code][1] for code in same))}
+        return found
+    lead = max(same, key=lambda code: abs(found[code][1]))
+    kept = {code: group for code, group in found.items() if code not in same}
+    return kept | {"rhythm": (found[lead][0], sum(found[code][1] for code in same))}
+
+
+def _together(
+    groups: dict[str, tuple[str, float]], codes: Sequence[str], *, said_by: int
+) -> dict[str, tuple[str, float]]:
+    said = codes[said_by]
+    kept = {code: group for code, group in groups.items() if code not in codes}
+    return kept | {said: (groups[said][0], sum(groups[code][1] for code in codes))}
+
+
+WENT_WRONG = {"delivery": "count_late_parcels", "complaints": "count_tickets", "returns": "count_returns"}
+
+
+def _went_wrong(row: Row, code: str) -> bool:
+    return (number_of(row, WENT_WRONG[code]) or 0.0) > 0
 
 
 def reasons_for(row: Row, effects: Mapping[str, tuple[str, float]], *, most: int) -> list[Reason]:
@@ -98,81 +189,9 @@ def reasons_for(row: Row, effects: Mapping[str, tuple[str, float]], *, most: int
     telling = [item for item in ranked if abs(item[1][1]) >= SMALLEST_EFFECT]
     ranked = telling or ranked[:1]
     return [
-        Reason(code, feature, _number(row, feature), round(effect, 6), _TEXTS.get(code, _other)(row, feature))
+        Reason(code, feature, number_of(row, feature), round(effect, 6), text_of(code, row, feature))
         for code, (feature, effect) in ranked[:most]
     ]
-
-
-def _rhythm(row: Row, feature: str) -> str:
-    since, gap = _number(row, "days_since_last_order"), _number(row, "gap_mean_days")
-    if since is None:
-        return "No order is known yet"
-    if gap is None:
-        return f"Ordered on one day only, {_days(since)} ago"
-    return f"Usually orders every {_days(gap)}, last order {_days(since)} ago"
-
-
-def _frequency(row: Row, feature: str) -> str:
-    recent, total = _number(row, "count_orders_90d") or 0.0, _number(row, "count_orders") or 0.0
-    return f"{_many(recent, 'order')} in the last 90 days, {total:.0f} in all"
-
-
-def _spending(row: Row, feature: str) -> str:
-    total, order = _number(row, "money_total") or 0.0, _number(row, "money_per_order") or 0.0
-    return f"Spent {order:.2f} per order, {total:.2f} in all"
-
-
-def _breadth(row: Row, feature: str) -> str:
-    each, total = _number(row, "products_per_order") or 0.0, _number(row, "count_products") or 0.0
-    return f"Bought {_many(total, 'different product')}, {each:.1f} per order"
-
-
-def _repeat(row: Row, feature: str) -> str:
-    return f"{_number(row, 'repeat_product_share') or 0.0:.0%} of purchases were of products bought before"
-
-
-def _discounts(row: Row, feature: str) -> str:
-    return f"{_number(row, 'discount_share_lines') or 0.0:.0%} of purchases were at a discount"
-
-
-def _tenure(row: Row, feature: str) -> str:
-    return f"Customer for {_days(_number(row, 'days_since_first_order') or 0.0)}"
-
-
-def _season(row: Row, feature: str) -> str:
-    then = _number(row, "count_orders_same_weeks_last_year")
-    return "The time of the year" if then is None else f"{_many(then, 'order')} in the same weeks last year"
-
-
-def _other(row: Row, feature: str) -> str:
-    value = _number(row, feature)
-    named = feature.replace("_", " ")
-    return f"{named} is not known" if value is None else f"{named} is {value:g}"
-
-
-_TEXTS: dict[str, Callable[[Row, str], str]] = {
-    "rhythm": _rhythm,
-    "frequency": _frequency,
-    "spending": _spending,
-    "breadth": _breadth,
-    "repeat_purchases": _repeat,
-    "discounts": _discounts,
-    "tenure": _tenure,
-    "season": _season,
-}
-
-
-def _number(row: Row, name: str) -> float | None:
-    value = row.get(name)
-    return float(value) if value is not None and isfinite(value) else None
-
-
-def _days(days: float) -> str:
-    return "less than a day" if days < 0.5 else _many(days, "day")
-
-
-def _many(count: float, thing: str) -> str:
-    return f"{count:.0f} {thing}{'' if round(count) == 1 else 's'}"
 
 
 def leading(features: Sequence[str], contributions: Sequence[float]) -> dict[str, tuple[str, float]]:

@@ -7,7 +7,7 @@ with these products, and neighbours answer it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -18,61 +18,23 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError
 from regulars.ids import Rows
 from regulars.models.artifact import open_artifact, seal_artifact
+from regulars.models.asking import SHELVES, Answer, Context, Recommendation
+from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.neighbours import strongest
-from regulars.models.retrievers.reached import scores_at
+from regulars.models.threads import one_thread
+from regulars.models.variety import diversified, one_of_each
 
-KIND, FORMAT = "recommender", 1
-SHELVES = ("product", "cart")
-SHARE_OF_HISTORY = 0.1
-SHARE_OF_POPULARITY = 1e-4
-SHARE_OF_WORDS = 5e-3
-NEW_BESIDE = 30
+__all__ = ["Answer", "Context", "Recommendation", "Recommender", "Repeat"]
+
+KIND, FORMAT = "recommender", 2
 CHUNK = 200
 
 Floats = NDArray[np.float64]
 Repeat = Literal["auto", "only", "never"]
-
-
-@dataclass(frozen=True)
-class Context:
-    """Where and when: ``moment`` in seconds since 1970, ``product_ids`` those on the page or in the cart.
-
-    ``repeat``: products that were bought before may come (auto), must (only) or must not (never). ``allowed``: one truth
-    value per product of the catalogue, made by ``Recommender.mask``; None allows all.
-    """
-
-    moment: int
-    placement: str = "home"
-    product_ids: tuple[str, ...] = ()
-    repeat: str = "auto"
-    exclude: frozenset[str] = frozenset()
-    allowed: NDArray[np.bool_] | None = field(default=None, compare=False)
-
-
-@dataclass(frozen=True)
-class Recommendation:
-    """One product. ``score`` is the probability (0-1) that ``Recommender.about["score"]`` names where a ranker made it; beside
-    a product or a cart it is only an order. ``reason_product_id`` is the one of the history or the page that the reason
-    rests on.
-    """
-
-    product_id: str
-    rank: int
-    score: float
-    reason_code: str
-    reason_product_id: str | None = None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Products, best first, ranks from 1. ``fallback`` says why they do not rest on the visitor, or is None."""
-
-    items: tuple[Recommendation, ...]
-    fallback: str | None
 
 
 @dataclass
@@ -114,7 +76,8 @@ class Recommender:
         answers: list[Answer] = []
         for start in range(0, len(histories), CHUNK):
             part = slice(start, start + CHUNK)
-            answers += self._chunk(histories[part], contexts[part], n)
+            with one_thread():
+                answers += self._chunk(histories[part], contexts[part], n)
         return answers
 
     def rank(self, known: Known, *, moment: int, n: int) -> Rows:
@@ -126,11 +89,11 @@ class Recommender:
 
     def similar(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
         """Products that the same visitors like; never the product itself."""
-        return self._beside(product_id, n, allowed, code="similar", shares=(0.2, 1.0))
+        return self._beside(product_id, n, allowed, code="similar")
 
     def bought_together(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
         """Products found in the same baskets; never the product itself."""
-        return self._beside(product_id, n, allowed, code="bought_together", shares=(1.0, 0.0))
+        return self._beside(product_id, n, allowed, code="bought_together")
 
     def mask(self, product_ids: Sequence[str]) -> NDArray[np.bool_]:
         """What ``Context.allowed`` takes to allow ``product_ids`` only."""
@@ -187,28 +150,44 @@ class Recommender:
 
     def _asked(self, history: History, context: Context) -> "_Asked":
         """The history, its candidates after the context's filters, and their features, or scores where no ranker is asked."""
+        if context.placement == "order":
+            history = _with_order(history, context)
         known = known_history(history, self.retrieval.ids, moment=context.moment)
-        page = self._page(context)
+        page, allowed = self._page(context), self._allowed(context)
         if context.placement in SHELVES and len(page):
-            rows = self._around(page, known)
+            rows = around(self.retrieval, page, known, allowed=allowed)
             rows = rows[self._permitted(rows, known, context)]
-            return _Asked(known, rows, None, self._shelf_scores(page, known, rows))
+            shares = SHARES[context.placement]
+            return _Asked(known, rows, None, beside_scores(self.retrieval, page, known, rows, shares=shares)[0])
         clues = self.retrieval.clues(known)
-        rows = self.retrieval.candidates(known, clues, repeat=context.repeat)
+        rows = self.retrieval.candidates(known, clues, repeat=context.repeat, allowed=allowed)
         features = pair_features(self.retrieval, known, rows, moment=context.moment, clues=clues)
         permitted = self._permitted(rows, known, context)
         return _Asked(known, rows[permitted], features[permitted], np.zeros(0))
 
+    def _allowed(self, context: Context) -> NDArray[np.bool_] | None:
+        """Which products the filters and the given candidates leave; None where both leave all."""
+        if context.candidates is None:
+            return context.allowed
+        given = self.mask(context.candidates)
+        return given if context.allowed is None else given & context.allowed
+
     def _permitted(self, rows: Rows, known: Known, context: Context) -> NDArray[np.bool_]:
         permitted = rows != known.looking_at
-        if context.allowed is not None:
-            permitted &= context.allowed[rows]
+        allowed = self._allowed(context)
+        if allowed is not None:
+            permitted &= allowed[rows]
+        if context.candidates is None and context.repeat != "only":
+            own = np.isin(rows, known.rows[known.bought])
+            permitted &= own | ~self.retrieval.catalogue.held_back[rows]
         if context.repeat != "auto":
             bought = np.isin(rows, known.rows[known.bought])
             permitted &= bought if context.repeat == "only" else ~bought
-        unwanted = [*context.exclude, *(context.product_ids if context.placement in SHELVES else ())]
-        if unwanted:
-            permitted &= ~np.isin(rows, self.retrieval.ids.rows(unwanted))
+        if context.unwanted:
+            permitted &= ~np.isin(rows, self.retrieval.ids.rows(sorted(context.unwanted)))
+        if context.placement in SHELVES:  # nor what the page shows in another colour or size
+            families = self.retrieval.catalogue.family[self._page(context)]
+            permitted &= ~np.isin(self.retrieval.catalogue.family[rows], families[families >= 0])
         return permitted
 
     def _ranked(self, booster: lightgbm.Booster | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
@@ -220,56 +199,54 @@ class Recommender:
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
         return np.asarray(booster.predict(features), dtype=float)
 
-    def _page(self, context: Context) -> Rows:
-        rows = self.retrieval.ids.rows(context.product_ids)
-        return rows[rows >= 0]
-
-    def _around(self, page: Rows, known: Known) -> Rows:
-        alike = np.flatnonzero(np.isin(self.retrieval.catalogue.category, _known_groups(self.retrieval, page)))
-        popular = alike[np.lexsort((alike, -self.retrieval.popular.scores(known, alike)))][:100]
-        weights = np.ones(len(page))
-        parts = [
-            self.retrieval.baskets.reached(page, weights)[0],
-            self.retrieval.visitors.reached(page, weights)[0],
-        ]
-        fresh = self.retrieval.content.fresh.astype(np.int64)
-        likeness = self.retrieval.content.likeness(page, weights, fresh)
-        fresh = fresh[np.lexsort((fresh, -likeness))[:NEW_BESIDE]]
-        return np.unique(np.concatenate([*parts, popular, fresh, self.retrieval.popular.order[:100]]))
-
-    def _shelf_scores(self, page: Rows, known: Known, rows: Rows) -> Floats:
-        """What goes with the page, a little of what goes with the visitor, and popularity to break ties."""
-        weights = np.ones(len(page))
-        together = scores_at(self.retrieval.baskets.reached(page, weights), rows)
-        alike = scores_at(self.retrieval.visitors.reached(page, weights), rows)
-        own = scores_at(self.retrieval.visitors.reached(*strongest(known)), rows)
-        category = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
-        popular = self.retrieval.popular.scores(known, rows)
-        share = popular / max(float(popular.max(initial=0.0)), 1e-9)
-        usual = own / max(float(own.max(initial=0.0)), 1e-9)
-        words = SHARE_OF_WORDS * self.retrieval.content.likeness(page, weights, rows)
-        return (
-            together
-            + 0.5 * alike
-            + words
-            + (SHARE_OF_HISTORY * usual + 0.01 * category) * 0.1
-            + SHARE_OF_POPULARITY * share
-        )
-
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
-        order = np.lexsort((rows, -scores))[:n]
-        chosen, values = list(rows[order]), list(self._said(context, scores[order]))
-        if len(chosen) < n:
-            least = max(min(values, default=1e-3), 0.0)
-            for row in self._filling(known, context, set(chosen), n - len(chosen)):
-                least *= 0.999
-                chosen.append(row)
-                values.append(least)
-        items = []
-        for rank, (row, score) in enumerate(zip(chosen, values, strict=True), 1):
-            code, because = self._reason(known, context, int(row))
-            items.append(Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because))
+        chances = self._said(context, scores)
+        wanted = chances if context.steering is None else chances * context.steering[rows]
+        order = np.lexsort((rows, -scores, -wanted) if context.steering is not None else (rows, -scores))
+        order = order[one_of_each(rows[order], self.retrieval.catalogue.family)]
+        if context.variety:
+            order = order[diversified(self.retrieval, rows[order], n=n, diversity=context.variety)]
+        order = order[:n]
+        chosen = dict(zip(rows[order].tolist(), chances[order].tolist(), strict=True))
+        first = self._first(known, context)[:n]
+        chosen = {row: chosen.get(row, 0.0) for row in first} | chosen
+        for row in self._filling(known, context, chosen, n - len(chosen)) if len(chosen) < n else ():
+            chosen[row] = 0.999 * max(min(chosen.values(), default=1e-3), 0.0)
+        listed = list(chosen.items())[:n]
+        drawn, propensity = self._drawn(known, context, {row for row, _ in listed}, n)
+        kept = listed[: n - len(drawn)]
+        items = [self._item(known, context, rank, row, score) for rank, (row, score) in enumerate(kept, 1)]
+        items += [
+            Recommendation(self.retrieval.ids.ids([row])[0], rank, 0.0, "new", None, propensity)
+            for rank, row in enumerate(drawn, len(kept) + 1)
+        ]
         return Answer(tuple(items), self._fallback(known, context))
+
+    def _item(self, known: Known, context: Context, rank: int, row: int, score: float) -> Recommendation:
+        code, because = self._reason(known, context, row)
+        return Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because)
+
+    def _first(self, known: Known, context: Context) -> list[int]:
+        """Pinned products, and for who has no history what is popular in their country, as far as permitted."""
+        rows = self.retrieval.ids.rows(context.pinned)
+        if not len(known.products) and not self._page(context).size and context.candidates is None:
+            rows = np.concatenate([rows, self.retrieval.countries.of(context.country)])
+        rows = rows[rows >= 0]
+        rows = rows[self._permitted(rows, known, context)]
+        rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
+        return [int(row) for row in rows[one_of_each(rows, self.retrieval.catalogue.family)]]
+
+    def _drawn(self, known: Known, context: Context, taken: set[int], n: int) -> tuple[list[int], float]:
+        """New products drawn for the share of places that explores, and the probability with which each of them came."""
+        places = int(n * context.explore)
+        fresh = self.retrieval.content.fresh.astype(np.int64)
+        pool = fresh[self._permitted(fresh, known, context)] if places else fresh[:0]
+        pool = pool[~np.isin(pool, list(taken))]
+        places = min(places, len(pool))
+        if not places:
+            return [], 1.0
+        drawn = np.random.default_rng(context.seed).choice(pool, size=places, replace=False)
+        return [int(row) for row in drawn], places / len(pool)
 
     def _said(self, context: Context, scores: Floats) -> Floats:
         """Scores of a ranker as probabilities."""
@@ -279,11 +256,18 @@ class Recommender:
         chances = self.explorer_chances if new else self.chances
         return scores if chances is None else chances.of(scores)
 
-    def _filling(self, known: Known, context: Context, taken: set[int], missing: int) -> list[int]:
-        """Popular products that the context permits."""
+    def _page(self, context: Context) -> Rows:
+        rows = self.retrieval.ids.rows(context.product_ids)
+        return rows[rows >= 0]
+
+    def _filling(self, known: Known, context: Context, taken: Mapping[int, float], missing: int) -> list[int]:
+        """Popular products that the context permits, no variant of what is taken."""
         order = self.retrieval.popular.order
-        permitted = order[self._permitted(order, known, context)]
-        return [int(row) for row in permitted[: missing + len(taken)] if int(row) not in taken][:missing]
+        order = order[self._permitted(order, known, context)]
+        both = np.concatenate([np.fromiter(taken, np.int64, len(taken)), order[: missing + 5 * len(taken) + 100]])
+        fresh = one_of_each(both, self.retrieval.catalogue.family)
+        fresh[: len(taken)] = False
+        return [int(row) for row in both[fresh] if int(row) not in taken][:missing]
 
     def _fallback(self, known: Known, context: Context) -> str | None:
         if context.placement in SHELVES and len(self._page(context)):
@@ -306,60 +290,48 @@ class Recommender:
             source = getattr(self.retrieval, name).source(*strongest(known), row)
             if source >= 0:
                 return code, ids.ids([source])[0]
-        groups = _known_groups(self.retrieval, known.products)
+        if not len(known.products) and row in self.retrieval.countries.of(context.country):
+            return "popular_in_country", None
+        groups = known_groups(self.retrieval, known.products)
         return ("favourite_category", None) if self.retrieval.catalogue.category[row] in groups else ("popular", None)
 
-    def _beside(
-        self,
-        product_id: str,
-        n: int,
-        allowed: NDArray[np.bool_] | None,
-        *,
-        code: str,
-        shares: tuple[float, float],
-    ) -> Answer:
-        row = self.retrieval.ids.row(product_id)
+    def _beside(self, product_id: str, n: int, allowed: NDArray[np.bool_] | None, *, code: str) -> Answer:
         nothing = known_history(NOTHING, self.retrieval.ids, moment=0)
         context = Context(0, placement="product", product_ids=(product_id,), allowed=allowed)
-        page = np.array([row], dtype=np.int64) if row >= 0 else np.zeros(0, np.int64)
-        rows = self._around(page, nothing)
+        page = self._page(context)
+        rows = around(self.retrieval, page, nothing, allowed=allowed)
         rows = rows[self._permitted(rows, nothing, context)]
-        one = np.ones(len(page))
-        baskets, visitors = (
-            self.retrieval.baskets.reached(page, one),
-            self.retrieval.visitors.reached(page, one),
-        )
-        scores = shares[0] * scores_at(baskets, rows) + shares[1] * scores_at(visitors, rows)
-        alike = np.isin(self.retrieval.catalogue.category[rows], _known_groups(self.retrieval, page))
-        popular = self.retrieval.popular.scores(nothing, rows)
-        near = scores > 0
-        words = self.retrieval.content.likeness(page, one, rows)
-        scores = (
-            scores
-            + 1e-3 * alike
-            + SHARE_OF_WORDS * words
-            + SHARE_OF_POPULARITY * popular / max(float(popular.max(initial=0.0)), 1e-9)
-        )
-        reasons = dict(
-            zip(rows.tolist(), np.where(near, code, np.where(alike, "same_category", "popular")), strict=True)
-        )
-        order = np.lexsort((rows, -scores))[:n]
+        scores, near = beside_scores(self.retrieval, page, nothing, rows, shares=SHARES[code])
+        order = np.lexsort((rows, -scores))
+        order = order[one_of_each(rows[order], self.retrieval.catalogue.family)][:n]
+        alike = np.isin(self.retrieval.catalogue.category[rows], known_groups(self.retrieval, page))
+        codes = np.where(near, code, np.where(alike, "same_category", "popular"))
         items = tuple(
             Recommendation(
                 self.retrieval.ids.ids([rows[place]])[0],
                 rank,
                 float(scores[place]),
-                str(reasons[int(rows[place])]),
-                product_id if row >= 0 and reasons[int(rows[place])] != "popular" else None,
+                str(codes[place]),
+                product_id if len(page) and codes[place] != "popular" else None,
             )
             for rank, place in enumerate(order, 1)
         )
-        return Answer(items, None if row >= 0 and near.any() else "nothing_known_of_product")
+        return Answer(items, None if near.any() else "nothing_known_of_product")
 
 
-def _known_groups(retrieval: Retrieval, rows: Rows) -> NDArray[np.int32]:
-    groups = np.unique(retrieval.catalogue.category[rows])
-    return groups[groups >= 0]
+def _with_order(history: History, context: Context) -> History:
+    """``history`` and, just before the moment, a purchase of the order's products that it does not end with."""
+    bought = [
+        product
+        for product in context.product_ids
+        if product not in set(history.product_ids[-len(context.product_ids) :])
+    ]
+    at = np.full(len(bought), context.moment - 1, dtype=np.int64)
+    return History(
+        [*history.product_ids, *bought],
+        np.concatenate([history.occurred_at, at]),
+        [*history.kinds, *(["purchase"] * len(bought))],
+    )
 
 
 def _booster(file: Path) -> lightgbm.Booster | None:

@@ -14,6 +14,7 @@ from regulars.ids import IdMap, Rows
 from regulars.models.history import Known
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
+from regulars.models.retrievers.countries import Countries
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
@@ -27,13 +28,17 @@ Part = TypeVar("Part")
 Clues = Mapping[str, Reached]
 
 FALLING = 0.8
+ALL_OF, BRING_ALLOWED = 500, 40
+NO_ROWS: Rows = np.zeros(0, np.int64)
 LATEST = 10
+ONWARD_FALLING = 0.4
 BRING = {
     "factors": 40,
     "baskets": 60,
     "visitors": 60,
     "linear": 100,
     "followers": 60,
+    "onward": 60,
     "sessions": 60,
     "lookalikes": 150,
 }
@@ -45,7 +50,8 @@ class Catalogue:
 
     ``category``, ``parent`` (of the category) and ``brand`` are numbers, -1 where not known; ``price`` nan where not known;
     ``first_seen_at`` seconds since 1970; ``repeat_rate`` the share (0-1) of its customers who bought it again;
-    ``gap_days`` how long they waited, in the middle, nan where nobody did.
+    ``gap_days`` how long they waited, in the middle, nan where nobody did. ``family``: the number of the product that it is
+    a variant of, -1 where it has no variants. ``held_back``: too many came back for their quality to be proposed.
     """
 
     category: NDArray[np.int32]
@@ -56,6 +62,8 @@ class Catalogue:
     count_customers: NDArray[np.int32]
     repeat_rate: NDArray[np.float32]
     gap_days: NDArray[np.float32]
+    family: NDArray[np.int32]
+    held_back: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -63,6 +71,7 @@ class Retrieval:
     """The retrievers, and how many candidates each may bring.
 
     ``baskets``, ``visitors`` and ``linear`` are neighbours by orders and sessions, by customers, and by a linear model of them.
+    ``followers`` counts what comes next in a visit or order; ``onward`` is a linear model of what comes later in a visit.
     """
 
     ids: IdMap
@@ -73,9 +82,11 @@ class Retrieval:
     visitors: Neighbours
     linear: Neighbours
     followers: Followers
+    onward: Followers
     sessions: Sessions
     lookalikes: Lookalikes
     content: Content
+    countries: Countries
     repeat: Repeat = field(default_factory=Repeat)
 
     @cached_property
@@ -97,6 +108,7 @@ class Retrieval:
             "newest": self.baskets.reached(newest[:1], np.ones(len(newest[:1]))),
             "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
             "followers": self.followers.reached(known),
+            "onward": self.onward.reached(known),
             "following": self.followers.near.reached(newest[:1], np.ones(len(newest[:1]))),
             "linear_visit": self.linear.reached(*_falling(known)),
             **self.sessions.all_reached(known),
@@ -104,10 +116,18 @@ class Retrieval:
             "factors": self.factors.reached(known),
         }
 
-    def candidates(self, known: Known, clues: Clues | None = None, *, repeat: str = "auto") -> Rows:
+    def candidates(
+        self,
+        known: Known,
+        clues: Clues | None = None,
+        *,
+        repeat: str = "auto",
+        allowed: NDArray[np.bool_] | None = None,
+    ) -> Rows:
         """The rows that any retriever proposes, sorted; popular ones where the history is empty.
 
-        Never the product that is looked at right now. ``repeat="never"`` digs deeper for what was not bought before.
+        Never the product that is looked at right now. ``repeat="never"`` digs deeper for what was not bought before. With
+        ``allowed`` (n_products,) the best of those are among them as well: all where there are at most 500.
         """
         clues = self.clues(known) if clues is None else clues
         deeper = 2 if repeat == "never" else 1
@@ -118,9 +138,21 @@ class Retrieval:
             self.categories.candidates(known, 60 * deeper),
             self.content.candidates(known, 10 * deeper),
             *(best(clues[name], most * deeper) for name, most in BRING.items()),
+            *self._among(clues, allowed),
         ]
         rows = np.unique(np.concatenate(parts))
         return rows[rows != known.looking_at]
+
+    def popular_of(self, allowed: NDArray[np.bool_] | None) -> Rows:
+        """The most popular of ``allowed``, best first, up to 500; none where everything is allowed."""
+        return NO_ROWS if allowed is None else self.popular.order[allowed[self.popular.order]][:ALL_OF]
+
+    def _among(self, clues: Clues, allowed: NDArray[np.bool_] | None) -> list[Rows]:
+        popular = self.popular_of(allowed)
+        if allowed is None or len(popular) < ALL_OF:
+            return [popular]
+        reached = ((rows[allowed[rows]], scores[allowed[rows]]) for rows, scores in (clues[name] for name in BRING))
+        return [popular[:100], *(best(found, BRING_ALLOWED) for found in reached)]
 
     def save(self, folder: Path) -> None:
         """Write all arrays into ``folder``, one file each."""
@@ -128,10 +160,12 @@ class Retrieval:
             for array in fields(part):
                 np.save(folder / f"{name}-{array.name}.npy", getattr(part, array.name))
         np.save(folder / "factors-vectors.npy", self.factors.vectors)
+        np.save(folder / "countries-best.npy", self.countries.best)
         (folder / "products.json").write_text(json.dumps(self.ids.to_json()))
         body = {
             "regularization": self.factors.regularization,
             "alpha": self.factors.alpha,
+            "countries": list(self.countries.names),
             "repeat_half_life_days": self.repeat.half_life_days,
         }
         (folder / "retrieval.json").write_text(json.dumps(body, sort_keys=True))
@@ -149,15 +183,20 @@ class Retrieval:
             visitors=_loaded(folder, "visitors", Neighbours),
             linear=_loaded(folder, "linear", Neighbours),
             followers=Followers(_loaded(folder, "followers", Neighbours)),
+            onward=Followers(_loaded(folder, "onward", Neighbours), ONWARD_FALLING),
             sessions=_loaded(folder, "sessions", Sessions),
             lookalikes=_loaded(folder, "lookalikes", Lookalikes),
             content=_loaded(folder, "content", Content),
+            countries=Countries(tuple(body["countries"]), _mapped(folder / "countries-best.npy")),
             repeat=Repeat(body["repeat_half_life_days"]),
         )
 
     def _parts(self) -> dict[str, Any]:
         names = ("catalogue", "popular", "baskets", "visitors", "linear", "sessions", "lookalikes", "content")
-        return {name: getattr(self, name) for name in names} | {"followers": self.followers.near}
+        return {name: getattr(self, name) for name in names} | {
+            "followers": self.followers.near,
+            "onward": self.onward.near,
+        }
 
 
 def _falling(known: Known) -> tuple[Rows, NDArray[np.float64]]:

@@ -31,6 +31,13 @@ EXAMPLE = {
             "interval": [0.589, 0.994],
             "risk": "high",
             "reasons": CHURN["reasons"],
+            "segment": "hibernating",
+            "tier": "bronze",
+            "stage": "at_risk",
+            "value_at_risk": 12.4,
+            "support_priority": 0.71,
+            "preferred_category": "GROCERY > COFFEE",
+            "next_order_expected_at": "2018-01-20T00:00:00+00:00",
         }
     ],
     "next_cursor": "WzEsIDAuOTM4LCAiMTI3NSJd",
@@ -51,6 +58,8 @@ class Asked(BaseModel):
     channel: Literal["email", "sms", "push", "ads"] | None = Field(
         default=None, description="Only customers with this consent who did not unsubscribe."
     )
+    segment: str | None = Field(default=None, min_length=1, max_length=100, description="An RFM segment.")
+    tier: str | None = Field(default=None, min_length=1, max_length=100, description="A loyalty tier of the settings.")
     order_by: Literal["probability", "customer_id"] = "probability"
     limit: int = Field(default=100, ge=1, le=1000)
     cursor: str | None = Field(default=None, max_length=4096)

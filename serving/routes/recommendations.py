@@ -1,15 +1,21 @@
 """What a shopper would like next."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from features.interactions import KIND_OF_EVENT
+from regulars.errors import DataError
+from regulars.models.history import NEWEST, NOTHING, History
 from serving.access import Caller, Worker, allow
 from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
-from serving.services.recommend import Question, beside, recommend
+from serving.services.recommend import Question, beside, recommend, recommend_page
 from serving.services.shelf import FIELDS, Filters
 
 router = APIRouter(prefix="/v1", tags=["recommendations"])
@@ -17,6 +23,8 @@ router = APIRouter(prefix="/v1", tags=["recommendations"])
 Asker = Annotated[Caller, Depends(allow("storefront", "lists", "events"))]
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 Placement = Literal["home", "product", "cart", "category", "search", "order", "email"]
+
+BOUGHT = ("Order Completed", "purchase")
 
 EXAMPLE = {
     "recommendation_id": "rec_2f1c0c7e5f0a4a1d9f6f2a3b4c5d6e7f",
@@ -26,7 +34,7 @@ EXAMPLE = {
         {
             "product_id": "1082185",
             "rank": 1,
-            "score": 3.58,
+            "score": 0.58,
             "reason": {"code": "bought_before", "product_id": "1082185"},
             "name": "BANANAS",
             "price": 0.99,
@@ -54,8 +62,57 @@ class Asked(BaseModel):
     price_max: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     available: bool = Field(default=True, description="False: also what is known to be sold out.")
     exclude: list[Id] = Field(default=[], max_length=1000)
-    diversity: float = Field(default=0.0, ge=0, le=1)
+    diversity: float | None = Field(default=None, ge=0, le=1, description="Default: 0.2 in an e-mail, else 0.")
     fields: list[str] = Field(default=[], examples=[["name,price"]], description=f"Any of {', '.join(FIELDS)}.")
+    country: Id | None = Field(default=None, description="What is popular there, for who has no history.")
+    explore: float = Field(default=0.0, ge=0, le=0.5, description="Share of places for new products drawn by chance.")
+    after: Id | None = Field(
+        default=None, description="A recommendation_id: what comes after it and before is left out."
+    )
+
+
+class Step(BaseModel):
+    """One interaction of a history; ``occurred_at`` defaults to just before now, in the given order."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    product_id: Id
+    name: str = Field(default="Product Viewed", max_length=200)
+    occurred_at: AwareDatetime | None = None
+
+
+class Slot(BaseModel):
+    """One slot of a page; what it does not say is as the request says."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    placement: Placement
+    product_id: list[Id] | None = Field(default=None, max_length=100)
+    limit: int | None = Field(default=None, ge=1, le=100)
+    repeat: Literal["auto", "only", "never"] | None = None
+    category: Id | None = None
+    diversity: float | None = Field(default=None, ge=0, le=1)
+
+
+class AskedMore(Asked):
+    """The same with more than a query can say."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "anonymous_id": "visitor-7",
+                    "history": [{"product_id": "1082185", "name": "Product Viewed"}],
+                    "placements": [{"placement": "home", "limit": 4}, {"placement": "email", "repeat": "never"}],
+                }
+            ]
+        },
+    )
+
+    history: list[Step] = Field(default=[], max_length=20 * NEWEST, description="Oldest first; the newest 500 count.")
+    candidates: list[Id] | None = Field(default=None, min_length=1, max_length=1000, description="Rank only these.")
+    placements: list[Slot] | None = Field(default=None, min_length=1, max_length=10, description="No product twice.")
 
 
 class Reason(BaseModel):
@@ -92,16 +149,37 @@ class Recommendations(BaseModel):
     "/recommendations",
     summary="What a shopper would like next",
     response_model=None,
-    responses=describe(401, 403, 422, 503) | {200: {"model": Recommendations}},
+    responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
 def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> dict[str, Any]:
     """For a known customer, a visitor without a name, a product's page or a cart."""
-    if not (asked.customer_id or asked.anonymous_id or asked.session_id or asked.product_id or caller.token_customer):
+    question = _question(asked, caller)
+    return _answered(worker, [question], whole_page=False)
+
+
+@router.post(
+    "/recommendations",
+    summary="The same with a history, a list to rank, or several slots",
+    response_model=None,
+    responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
+)
+def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> dict[str, Any]:
+    """``placements`` are answered as `placements`, in order, under one recommendation_id; each has its own items."""
+    base = _question(asked, caller, history=_history(asked.history, worker.shop_time()))
+    base = replace(base, candidates=None if asked.candidates is None else tuple(asked.candidates))
+    if asked.placements is None:
+        return _answered(worker, [base], whole_page=False)
+    return _answered(worker, [_slot_question(base, slot) for slot in asked.placements], whole_page=True)
+
+
+def _question(asked: Asked, caller: Caller, *, history: History = NOTHING) -> Question:
+    named = asked.customer_id or asked.anonymous_id or asked.session_id or asked.product_id or caller.token_customer
+    if not named and not len(history.product_ids):
         raise Problem(422, "query: one of customer_id, anonymous_id, session_id or product_id is expected")
     caller.check_customer(asked.customer_id)
     if asked.price_min is not None and asked.price_max is not None and asked.price_min > asked.price_max:
         raise Problem(422, "query.price_min is above query.price_max")
-    question = Question(
+    return Question(
         customer_id=asked.customer_id or (None if asked.anonymous_id else caller.token_customer),
         anonymous_id=asked.anonymous_id,
         session_id=asked.session_id,
@@ -113,11 +191,48 @@ def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query
         exclude=tuple(asked.exclude),
         diversity=asked.diversity,
         fields=_fields(asked.fields),
+        history=history,
+        country=asked.country,
+        explore=asked.explore,
+        after=asked.after,
     )
-    loaded = _loaded(worker)
-    return recommend(
-        worker.store, worker.published(), loaded.model, question, version=loaded.version, clock=worker.clock()
+
+
+def _slot_question(base: Question, slot: Slot) -> Question:
+    return replace(
+        base,
+        placement=slot.placement,
+        product_ids=base.product_ids if slot.product_id is None else tuple(slot.product_id),
+        limit=base.limit if slot.limit is None else slot.limit,
+        repeat=base.repeat if slot.repeat is None else slot.repeat,
+        filters=base.filters if slot.category is None else replace(base.filters, category=slot.category),
+        diversity=base.diversity if slot.diversity is None else slot.diversity,
     )
+
+
+def _history(steps: list[Step], now: datetime) -> History:
+    """By time; what names no time came in its order just before ``now``."""
+    if not steps:
+        return NOTHING
+    last = int(now.timestamp()) - 1
+    at = np.array(
+        [last if step.occurred_at is None else int(step.occurred_at.astimezone(UTC).timestamp()) for step in steps],
+        dtype=np.int64,
+    )
+    order = np.argsort(at, kind="stable")
+    kinds = ["purchase" if step.name in BOUGHT else KIND_OF_EVENT.get(step.name, "other") for step in steps]
+    return History([steps[place].product_id for place in order], at[order], [kinds[place] for place in order])
+
+
+def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
+    loaded, shelf = _loaded(worker), worker.published()
+    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock(), "log": worker.shown}
+    try:
+        if whole_page:
+            return recommend_page(worker.store, shelf, loaded.model, questions, **more)
+        return recommend(worker.store, shelf, loaded.model, questions[0], **more)
+    except DataError as error:
+        raise Problem(404, str(error)) from error
 
 
 BESIDE = {

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -13,17 +14,32 @@ from features.contacts import contacts
 from features.interactions import interactions
 from features.offer_facts import offer_facts
 from features.products import product_features
+from features.retention import By, retention
+from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
+from regulars.errors import MissingData
+from regulars.settings import Settings
 from serving.services.history import pack
+from serving.services.product_rules import ProductRule, matching, saved_rules
 from serving.store.changes import remove_held_changes
 from serving.store.database import Store
 from serving.store.events import JOINED_WITHIN, Covered, remove_held
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
-from serving.store.schema import CHANNELS, histories, offers, products, profiles
+from serving.store.schema import CHANNELS, figures, histories, offers, products, profiles
+from serving.store.shown import KEPT, remove_shown
 
 CHUNK = 1_000
+RETENTION = "retention-by-"
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
+PREDICTED = (
+    "predicted_value",
+    "predicted_orders",
+    "predicted_value_365d",
+    "predicted_orders_365d",
+    "value_at_risk",
+    "support_priority",
+)
 PRODUCT = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
 TIMES = ("starts_at", "ends_at")
 LISTED = ("product_ids",)
@@ -51,21 +67,21 @@ def publish_generation(
         StoreError: where another publishing that began later has finished; nothing is changed then.
     """
     before = current_generation(store)
-    worth = float(about.get("worth", 1.0))
-    generation = begin_generation(store, as_of=as_of, about=json.dumps(dict(about)))
+    rules = saved_rules(store)
+    told = dict(about) | {"product_rules": [asdict(rule) for rule in rules]}
+    generation = begin_generation(store, as_of=as_of, about=json.dumps(told))
     counts = {
         "customers": add_rows(
-            store,
-            profiles,
-            generation,
-            chunked(_profiles(tables, scores, offer_values, as_of=as_of, worth=worth)),
+            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of, about=about))
         ),
-        "products": add_rows(store, products, generation, chunked(_products(tables, as_of=as_of))),
+        "products": add_rows(store, products, generation, chunked(_products(tables, rules, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
     }
     add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
+    add_rows(store, figures, generation, chunked(_figures(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
+    remove_shown(store, before=now - KEPT)
     held = Covered(as_of, int(about.get("compacted_events", 0)))
     remove_held(store, held, visitors_before=now - JOINED_WITHIN)
     remove_held_changes(store, Covered(as_of, int(about.get("compacted_changes", 0))))
@@ -84,29 +100,38 @@ def chunked(rows: Iterator[Row]) -> Iterator[Sequence[Row]]:
 
 
 def _profiles(
-    tables: Tables, scores: pd.DataFrame, offer_values: pd.DataFrame | None, *, as_of: datetime, worth: float
+    tables: Tables,
+    scores: pd.DataFrame,
+    offer_values: pd.DataFrame | None,
+    *,
+    as_of: datetime,
+    about: Mapping[str, Any],
 ) -> Iterator[Row]:
     reach = contacts(tables, as_of=as_of)
-    about = _about_customers(tables, as_of=as_of)
+    names = _about_customers(tables, as_of=as_of)
     bought = _bought(tables, as_of=as_of)
+    stand = _standing(tables, bought, as_of=as_of, about=about)
     scored = scores.set_index("customer_id")
-    made = _offers_by_customer(offer_values, worth=worth)
+    made = _offers_by_customer(offer_values, worth=float(about.get("worth", 1.0)))
     facts = offer_facts(tables, as_of=as_of).to_dict("index")
     attributes = customer_attributes(tables, as_of=as_of).to_dict("index")
-    everybody = reach.index.union(about.index).union(bought.index).union(scored.index)
-    told, known = about.to_dict("index"), bought.to_dict("index")
+    everybody = reach.index.union(names.index).union(stand.index).union(scored.index)
+    told, known, standing = names.to_dict("index"), bought.to_dict("index"), stand.to_dict("index")
     answered, reached = scored.to_dict("index"), reach.to_dict("index")
     for customer in everybody:
         score, contact = answered.get(customer, {}), reached.get(customer, {})
+        who = standing.get(customer, {"stage": "lead"})
         yield {
             "customer_id": customer,
             **{name: _value(score.get(name)) for name in SCORES},
             **{name: _value(told.get(customer, {}).get(name)) for name in CONTACT},
             **_reach(contact),
             "unsubscribed": json.dumps(contact.get("unsubscribed", [])),
+            "segment": _value(who.get("segment")),
+            "tier": _value(who.get("tier")),
             "reasons": score.get("reasons", "[]"),
             "profile": json.dumps(
-                _profile(known.get(customer, {}), score, as_of)
+                _profile(known.get(customer, {}), who, score, as_of)
                 | made.get(customer, {})
                 | {"facts": _facts(facts.get(customer, {}), attributes.get(customer, {}))}
             ),
@@ -130,32 +155,46 @@ def _reach(contact: Mapping[str, Any]) -> Row:
     return consented | reachable
 
 
-def _profile(known: Mapping[str, Any], score: Mapping[str, Any], as_of: datetime) -> Row:
-    """Stage, value and rhythm; what is not known is null."""
+def _profile(known: Mapping[str, Any], who: Mapping[str, Any], score: Mapping[str, Any], as_of: datetime) -> Row:
+    """Who they are, value and rhythm; what is not known is null."""
     since, gap = _value(known.get("days_since_last_order")), _value(known.get("gap_mean_days"))
     first = _value(known.get("days_since_first_order"))
     last_at = None if since is None else as_of - timedelta(days=since)
     return {
-        "stage": _stage(known, score),
+        **{name: _value(who.get(name)) for name in STANDING},
+        "stage": stage_with_risk(who["stage"], score.get("risk")),
         "value_so_far": _value(known.get("money_total")),
         "count_orders": None if not known else int(known["count_orders"]),
         "money_per_order": _value(known.get("money_per_order")),
+        **{name: _value(score.get(name)) for name in PREDICTED},
         "first_order_at": None if first is None else _text(as_of - timedelta(days=first)),
         "last_order_at": None if last_at is None else _text(last_at),
         "rhythm_days": gap,
-        "next_order_expected_at": None if last_at is None or gap is None else _text(last_at + timedelta(days=gap)),
+        **_next_order(last_at, gap, score),
     }
 
 
-def _stage(known: Mapping[str, Any], score: Mapping[str, Any]) -> str:
-    """prospect: no order; lapsed: none within the lookback; at_risk: high risk; new: one order; active: the rest."""
-    if not known:
-        return "prospect"
-    if not score:
-        return "lapsed"
-    if score.get("risk") == "high":
-        return "at_risk"
-    return "new" if known["count_orders"] == 1 else "active"
+def _next_order(last_at: datetime | None, gap: float | None, score: Mapping[str, Any]) -> Row:
+    """When the next order is expected, with the bounds of 80 % where a value model said so; else by the mean gap alone."""
+    said = {name: _value(score.get(name)) for name in ("next_order_at", "next_order_low", "next_order_high")}
+    if said["next_order_at"] is not None:
+        middle, low, high = (_text(pd.Timestamp(at).to_pydatetime().replace(tzinfo=UTC)) for at in said.values())
+        return {"next_order_expected_at": middle, "next_order_interval": [low, high]}
+    due = None if last_at is None or gap is None else _text(last_at + timedelta(days=gap))
+    return {"next_order_expected_at": due, "next_order_interval": None}
+
+
+def _standing(tables: Tables, bought: pd.DataFrame, *, as_of: datetime, about: Mapping[str, Any]) -> pd.DataFrame:
+    if bought.empty:
+        return pd.DataFrame(index=bought.index)
+    return customer_standing(
+        tables,
+        bought.reset_index(),
+        as_of=as_of,
+        lookback_days=int(about["lookback_days"]),
+        loyal_orders=int(about.get("loyal_orders", Settings.loyal_orders)),
+        tiers=about.get("tiers", Settings.tiers),
+    )
 
 
 def _about_customers(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
@@ -189,14 +228,23 @@ def _offers_by_customer(values: pd.DataFrame | None, *, worth: float) -> dict[st
     return found
 
 
-def _products(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+def _products(tables: Tables, rules: Sequence[ProductRule], *, as_of: datetime) -> Iterator[Row]:
     rows = product_features(tables, as_of=as_of).select("product_id", *PRODUCT).execute()
     for row in rows.sort_values("product_id").to_dict("records"):
-        known = {name: _value(row[name]) for name in PRODUCT}
-        yield {
-            "product_id": row["product_id"],
-            "attributes": json.dumps({name: value for name, value in known.items() if value is not None}),
-        }
+        known = {name: value for name in PRODUCT if (value := _value(row[name])) is not None}
+        named = matching(rules, [known | {"product_id": row["product_id"]}])[0] if rules else []
+        yield {"product_id": row["product_id"], "attributes": json.dumps(known | ({"rules": named} if named else {}))}
+
+
+def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+    """The retention figures by everything they can be asked by; none for a shop without orders."""
+    for by in get_args(By):
+        try:
+            rows = retention(tables, as_of=as_of, by=by)
+        except MissingData:
+            return
+        kept = [{name: _value(value) for name, value in row.items()} for row in rows.to_dict("records")]
+        yield {"name": f"{RETENTION}{by}", "body": json.dumps(kept)}
 
 
 def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:

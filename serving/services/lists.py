@@ -19,6 +19,7 @@ LISTS = {"at-risk": "Customers who are likely not to order within the horizon, m
 AT_RISK = ("medium", "high")
 CHUNK = 500
 REASONS = 3
+OF_PROFILE = ("stage", "value_at_risk", "support_priority", "preferred_category", "next_order_expected_at")
 COLUMNS = (
     "customer_id",
     *CONTACT,
@@ -28,6 +29,9 @@ COLUMNS = (
     "probability_high",
     "risk",
     *(f"reason_{number}" for number in range(1, REASONS + 1)),
+    "segment",
+    "tier",
+    *OF_PROFILE,
 )
 
 
@@ -40,6 +44,8 @@ class Wanted:
     risk: tuple[str, ...] = ()
     country: str | None = None
     channel: str | None = None
+    segment: str | None = None
+    tier: str | None = None
     order_by: Order = "probability"
 
 
@@ -86,6 +92,7 @@ def flat(item: dict[str, Any]) -> list[Any]:
         item["risk"],
         *texts,
         *[""] * (REASONS - len(texts)),
+        *(item[name] for name in ("segment", "tier", *OF_PROFILE)),
     ]
 
 
@@ -95,11 +102,15 @@ def _conditions(wanted: Wanted) -> list[Any]:
     risks = wanted.risk if bounded else AT_RISK
     return scored_conditions(
         risks=risks,
-        **{name: asked[name] for name in ("min_probability", "max_probability", "country", "channel")},
+        **{
+            name: asked[name]
+            for name in ("min_probability", "max_probability", "segment", "tier", "country", "channel")
+        },
     )
 
 
 def _item(row: Row[Any]) -> dict[str, Any]:
+    held = json.loads(row.profile)
     return {
         "customer_id": row.customer_id,
         **{name: getattr(row, name) for name in CONTACT},
@@ -108,6 +119,9 @@ def _item(row: Row[Any]) -> dict[str, Any]:
         "interval": [row.churn_low, row.churn_high],
         "risk": row.risk,
         "reasons": json.loads(row.reasons),
+        "segment": row.segment,
+        "tier": row.tier,
+        **{name: held.get(name) for name in OF_PROFILE},
     }
 
 

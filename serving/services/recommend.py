@@ -1,23 +1,28 @@
 """What a shopper would like next."""
 
+import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
+from regulars.errors import DataError
+from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
-from regulars.models.recommender import Answer, Context, Recommendation, Recommender
+from regulars.models.recommender import Recommender
 from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
-
-DEEPER = 4
-MOST_DEEP = 200
+from serving.store.published import profile_of
+from serving.store.shown import ShownLog
 
 
 @dataclass(frozen=True)
 class Question:
-    """One slot on one page."""
+    """One slot on one page; ``history`` is beside what is known of who asks."""
 
     customer_id: str | None = None
     anonymous_id: str | None = None
@@ -28,16 +33,52 @@ class Question:
     repeat: str = "auto"
     filters: Filters = field(default_factory=Filters)
     exclude: tuple[str, ...] = ()
-    diversity: float = 0.0
+    diversity: float | None = None
     fields: tuple[str, ...] = ()
+    history: History = NOTHING
+    candidates: tuple[str, ...] | None = None
+    country: str | None = None
+    explore: float = 0.0
+    after: str | None = None
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock
+    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock, log: ShownLog
 ) -> dict[str, Any]:
-    """The body of the answer."""
-    answer = _ask(model, shelf, _history(store, shelf, question, clock), question, clock.shop)
-    return _body(shelf, answer, question.fields, version=version, placement=question.placement)
+    """The body of the answer.
+
+    Raises:
+        DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
+    """
+    answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log)
+    recommendation_id = _keep(log, answers, shown, clock=clock)
+    body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
+    return body | _slot(shelf, answers[0], question)
+
+
+def recommend_page(
+    store: Store,
+    shelf: Shelf,
+    model: Recommender,
+    questions: Sequence[Question],
+    *,
+    version: int,
+    clock: Clock,
+    log: ShownLog,
+) -> dict[str, Any]:
+    """One answer for the slots of one page, in order; what one of them shows, no later one does.
+
+    Raises:
+        DataError: as ``recommend``.
+    """
+    answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log)
+    return {
+        "recommendation_id": _keep(log, answers, shown, clock=clock),
+        "model_version": f"recommender-{version}",
+        "placements": [
+            _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
+        ],
+    }  # fmt: skip
 
 
 def beside(
@@ -55,10 +96,73 @@ def beside(
         return None
     ask = model.bought_together if together else model.similar
     answer = ask(product_id, n=limit, allowed=shelf.allowed(Filters(), model.retrieval.ids))
-    return _body(shelf, answer, fields, version=version, placement="product")
+    return {
+        "recommendation_id": _new_id(),
+        "model_version": f"recommender-{version}",
+        "placement": "product",
+        "items": [_item(shelf, item, fields) for item in answer.items],
+        "fallback": answer.fallback,
+    }
 
 
-def _history(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
+def _answers(
+    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock, log: ShownLog
+) -> tuple[list[Answer], tuple[str, ...]]:
+    """One answer per question, and what was shown before the first of them."""
+    first = questions[0]
+    before = _shown(log, first.after)
+    history = _joined(_known(store, shelf, first, clock), _in_shop_time(first.history, clock))
+    country = first.country
+    if country is None and first.customer_id and not len(history.product_ids):
+        profile = profile_of(store, first.customer_id)
+        country = None if profile is None else profile.country
+    taken, answers = list(before), []
+    for question in questions:
+        context = _context(model, shelf, replace(question, country=country), taken, clock.shop)
+        answers.append(model.recommend(history, context, n=question.limit))
+        taken += [item.product_id for item in answers[-1].items]
+    return answers, before
+
+
+def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
+    steering = shelf.steering(question.placement, model.retrieval.ids)
+    ranked = question.candidates is not None or (question.placement in SHELVES and bool(question.product_ids))
+    return Context(
+        moment=moment,
+        placement=question.placement,
+        product_ids=question.product_ids,
+        repeat=question.repeat,
+        exclude=frozenset((*question.exclude, *taken)),
+        allowed=shelf.allowed(question.filters, model.retrieval.ids),
+        candidates=question.candidates,
+        diversity=question.diversity,
+        pinned=() if ranked else steering.pinned,
+        steering=steering.factors,
+        country=question.country,
+        explore=question.explore,
+        seed=secrets.randbits(32) if question.explore else 0,
+    )
+
+
+def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
+    if after is None:
+        return ()
+    found = log.before(after)
+    if found is None:
+        raise DataError(f"after expects a recommendation_id of the last 30 days, {after} is not known; ask without it")
+    return found
+
+
+def _keep(log: ShownLog, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
+    recommendation_id = _new_id()
+    items = [item for answer in answers for item in answer.items]
+    shown = [*before, *(item.product_id for item in items)]
+    at = datetime.fromtimestamp(clock.now, UTC)
+    log.add(recommendation_id, shown, [item.propensity for item in items], at=at)
+    return recommendation_id
+
+
+def _known(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
     if question.customer_id:
         return history_of(store, question.customer_id, covered=shelf.covered, clock=clock)
     if question.anonymous_id or question.session_id:
@@ -68,53 +172,31 @@ def _history(store: Store, shelf: Shelf, question: Question, clock: Clock) -> Hi
     return NOTHING
 
 
-def _ask(model: Recommender, shelf: Shelf, history: History, question: Question, moment: int) -> Answer:
-    context = Context(
-        moment=moment,
-        placement=question.placement,
-        product_ids=question.product_ids,
-        repeat=question.repeat,
-        exclude=frozenset(question.exclude),
-        allowed=shelf.allowed(question.filters, model.retrieval.ids),
-    )
-    if not question.diversity:
-        return model.recommend(history, context, n=question.limit)
-    deep = model.recommend(history, context, n=min(question.limit * DEEPER, MOST_DEEP))
-    chosen = diversified(deep.items, shelf, n=question.limit, diversity=question.diversity)
-    return Answer(tuple(chosen), deep.fallback)
+def _in_shop_time(history: History, clock: Clock) -> History:
+    """What lies after the shop's now is of the clock's time: as long ago there as it is here, at least a second."""
+    at = history.occurred_at
+    moved = clock.shop - np.maximum(clock.now - at, 1)
+    return History(history.product_ids, np.where(at < clock.shop, at, moved), history.kinds)
 
 
-def diversified(items: Sequence[Recommendation], shelf: Shelf, *, n: int, diversity: float) -> list[Recommendation]:
-    """The ``n`` of largest (1 - diversity) x relevance - diversity x share of its category among those before it.
-
-    Relevance falls evenly with the rank. Source: maximal marginal relevance, Carbonell & Goldstein, SIGIR 1998.
-    """
-    left, chosen = list(items), []
-    seen: dict[str | None, int] = {}
-    while left and len(chosen) < n:
-
-        def worth(item: Recommendation) -> float:
-            relevance = 1 - (item.rank - 1) / len(items)
-            alike = seen.get(shelf.category(item.product_id), 0) / max(len(chosen), 1)
-            return (1 - diversity) * relevance - diversity * alike
-
-        best = max(left, key=lambda item: (worth(item), -item.rank))
-        left.remove(best)
-        category = shelf.category(best.product_id)
-        seen[category] = seen.get(category, 0) + 1
-        chosen.append(best)
-    return [
-        Recommendation(item.product_id, rank, item.score, item.reason_code, item.reason_product_id)
-        for rank, item in enumerate(chosen, 1)
-    ]
+def _joined(first: History, then: History) -> History:
+    """Both by time, those of one moment in their order."""
+    if not len(first.product_ids) or not len(then.product_ids):
+        return then if len(then.product_ids) else first
+    at = np.concatenate([first.occurred_at, then.occurred_at])
+    order = np.argsort(at, kind="stable")
+    products, kinds = [*first.product_ids, *then.product_ids], [*first.kinds, *then.kinds]
+    return History([products[place] for place in order], at[order], [kinds[place] for place in order])
 
 
-def _body(shelf: Shelf, answer: Answer, fields: Sequence[str], *, version: int, placement: str) -> dict[str, Any]:
+def _new_id() -> str:
+    return f"rec_{uuid.uuid4().hex}"
+
+
+def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:
     return {
-        "recommendation_id": f"rec_{uuid.uuid4().hex}",
-        "model_version": f"recommender-{version}",
-        "placement": placement,
-        "items": [_item(shelf, item, fields) for item in answer.items],
+        "placement": question.placement,
+        "items": [_item(shelf, item, question.fields) for item in answer.items],
         "fallback": answer.fallback,
     }
 
@@ -128,5 +210,6 @@ def _item(shelf: Shelf, item: Recommendation, fields: Sequence[str]) -> dict[str
         "rank": item.rank,
         "score": item.score,
         "reason": reason,
+        **({"propensity": item.propensity} if item.propensity < 1 else {}),
         **shelf.product(item.product_id, fields),
     }

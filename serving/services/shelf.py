@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap
+from serving.services.product_rules import MOST_PINNED, rule_of
 from serving.store.changes import changes_after, changes_not_in
 from serving.store.database import Store
 from serving.store.events import Covered
@@ -36,6 +37,14 @@ class Filters:
 
 
 @dataclass(frozen=True)
+class Steering:
+    """``pinned`` products come first; ``factors`` (n_products,) multiply probabilities, None where all are 1."""
+
+    pinned: tuple[str, ...]
+    factors: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
 class Shelf:
     """One generation; loaded once, asked often, replaced as a whole."""
 
@@ -47,6 +56,7 @@ class Shelf:
     attributes: Sequence[str]
     offers: tuple[Mapping[str, Any], ...]
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
+    _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
 
     @property
     def covered(self) -> Covered:
@@ -75,7 +85,7 @@ class Shelf:
             attributes[row] = json.dumps({name: value for name, value in known.items() if value is not None})
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
-        changed = replace(self, ids=ids, attributes=attributes, _masks={})
+        changed = replace(self, ids=ids, attributes=attributes, _masks={}, _steered={})
         changed.__dict__["_columns"] = columns
         return changed
 
@@ -87,9 +97,28 @@ class Shelf:
         known = json.loads(self.attributes[row])
         return {name: known[name] for name in fields if known.get(name) is not None}
 
-    def category(self, product_id: str) -> str | None:
-        row = self.ids.row(product_id)
-        return None if row < 0 else self._columns["category"][row]
+    def steering(self, placement: str, ids: IdMap) -> "Steering":
+        """What the shop's rules say of the model's products ``ids`` at ``placement``."""
+        key = (ids, placement)
+        if key not in self._steered:
+            self._steered[key] = self._steering(placement, ids)
+        return self._steered[key]
+
+    def _steering(self, placement: str, ids: IdMap) -> "Steering":
+        rules = {rule.name: rule for rule in map(rule_of, self.about.get("product_rules", ()))}
+        rules = {name: rule for name, rule in rules.items() if rule.holds_in(placement)}
+        factors, pinned = np.ones(len(ids)), []
+        for row, text in enumerate(self.attributes if rules else ()):
+            if '"rules"' not in text:
+                continue
+            found = [rules[name] for name in json.loads(text).get("rules", ()) if name in rules]
+            product_id = self.ids.ids([row])[0]
+            place = ids.row(product_id)
+            if found and place >= 0:
+                factors[place] = np.prod([rule.strength for rule in found])
+                if any(rule.kind == "pin" for rule in found):
+                    pinned.append(product_id)
+        return Steering(tuple(pinned[:MOST_PINNED]), None if (factors == 1).all() else factors)
 
     def allowed(self, filters: Filters, ids: IdMap) -> Mask | None:
         """Which of the model's products ``ids`` fulfil the filters, shape (n_products,); None where all do.

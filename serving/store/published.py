@@ -9,7 +9,7 @@ from sqlalchemy.sql import ColumnElement
 from regulars.errors import StoreError
 from serving.store.database import Store
 from serving.store.generations import generation_exists, pointed
-from serving.store.schema import generations, histories, offers, products, profiles
+from serving.store.schema import figures, generations, histories, offers, products, profiles
 
 Order = Literal["probability", "customer_id"]
 
@@ -59,11 +59,20 @@ def all_offers(store: Store, generation: int) -> list[str]:
         return list(connection.execute(wanted).scalars())
 
 
+def figures_of(store: Store, generation: int, name: str) -> str | None:
+    """A table of figures as a JSON list of rows; None where the generation has none of that name."""
+    wanted = select(figures.c.body).where(figures.c.generation == generation, figures.c.name == name)
+    with store.reading() as connection:
+        return connection.execute(wanted).scalar()
+
+
 def scored_conditions(
     *,
     min_probability: float | None = None,
     max_probability: float | None = None,
     risks: Sequence[str] = (),
+    segment: str | None = None,
+    tier: str | None = None,
     country: str | None = None,
     channel: str | None = None,
 ) -> list[ColumnElement[bool]]:
@@ -75,8 +84,9 @@ def scored_conditions(
         conditions.append(profiles.c.churn_probability <= max_probability)
     if risks:
         conditions.append(profiles.c.risk.in_(risks))
-    if country is not None:
-        conditions.append(profiles.c.country == country)
+    for column, wanted in ((profiles.c.segment, segment), (profiles.c.tier, tier), (profiles.c.country, country)):
+        if wanted is not None:
+            conditions.append(column == wanted)
     if channel is not None:
         conditions.append(profiles.c[f"reachable_{channel}"].is_(True))
     return conditions

@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "3"
+SCHEMA_VERSION = "4"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -83,6 +83,8 @@ profiles = Table(
     Column("churn_high", Double),
     Column("risk", Text),
     Column("predicted_value", Double),
+    Column("segment", Text),
+    Column("tier", Text),
     *(Column(name, Text) for name in ("name", "email", "phone", "locale", "timezone", "country")),
     *(Column(f"consent_{channel}", Boolean) for channel in CHANNELS),
     *(Column(f"reachable_{channel}", Boolean, nullable=False) for channel in CHANNELS),
@@ -108,6 +110,15 @@ products = Table(
     Column("generation", Integer, primary_key=True),
     Column("product_id", _id(), primary_key=True),
     Column("attributes", Text, nullable=False),
+)
+
+# One row per generation and name of a table of figures of the whole shop; body is a JSON list of rows.
+figures = Table(
+    "figures",
+    metadata,
+    Column("generation", Integer, primary_key=True),
+    Column("name", Text, primary_key=True),
+    Column("body", Text, nullable=False),
 )
 
 # One row per generation and offer; offer is a JSON object.
@@ -165,6 +176,25 @@ decision_outcomes = Table(
     Column("revenue", Double),
 )
 
+# One row per recommendation given, without its visitor: what a next page may not show again, and with which propensity each
+# product came. JSON lists; product_ids holds the pages before as well, propensities only this one's.
+shown_recommendations = Table(
+    "shown_recommendations",
+    metadata,
+    Column("recommendation_id", Text, primary_key=True),
+    Column("product_ids", Text, nullable=False),
+    Column("propensities", Text, nullable=False),
+    Column("created_at", Moment, nullable=False, index=True),
+)
+
+# One row per rule of the shop about which products come first or last; evaluated when publishing.
+product_rules = Table(
+    "product_rules",
+    metadata,
+    Column("name", _id(), primary_key=True),
+    Column("rule", Text, nullable=False),
+)
+
 # One row per event received and not yet in the lake, or kept for the answers until a generation holds it. origin: "page"
 # for a storefront's key, else "server". touched: JSON list of [product_id, kind], null where there is none. body: JSON.
 events = Table(
@@ -211,4 +241,4 @@ changes = Table(
     sqlite_autoincrement=True,
 )
 
-PUBLISHED = (profiles, histories, products, offers)
+PUBLISHED = (profiles, histories, products, offers, figures)

@@ -31,6 +31,7 @@ RETRIEVERS: dict[str, Retriever] = {
     "categories": TINY.categories,
     "linear": TINY.linear,
     "followers": TINY.followers,
+    "onward": TINY.onward,
     "sessions": TINY.sessions,
     "lookalikes": TINY.lookalikes,
     "content": TINY.content,

@@ -32,6 +32,7 @@ from serving.store.published import (
     scored_page,
 )
 from serving.store.schema import histories, products, profiles, state
+from serving.store.shown import KEPT, ShownLog, remove_shown
 from tests.builders import at, profile_row
 
 NOW = at("2024-06-01T12:00")
@@ -256,3 +257,16 @@ def test_opened_twice_it_keeps_what_it_held(store: Store, address: str) -> None:
 def test_an_address_that_cannot_be_used_is_said(wrong: str) -> None:
     with pytest.raises(StoreError, match="REGULARS_DATABASE_URL"):
         open_store(wrong)
+
+
+def test_what_was_shown_is_known_at_once_and_kept_for_thirty_days(store: Store) -> None:
+    log = ShownLog(store)
+    log.add("rec_1", ["tea", "pot"], [1.0, 0.5], at=NOW - timedelta(days=31))
+    log.add("rec_2", ["tea"], [1.0], at=NOW)
+    assert log.before("rec_1") == ("tea", "pot")
+    assert log.before("rec_3") is None
+    log.flush()
+    log.flush()
+    assert ShownLog(store).before("rec_2") == ("tea",)
+    remove_shown(store, before=NOW - KEPT)
+    assert (log.before("rec_1"), log.before("rec_2")) == (None, ("tea",))

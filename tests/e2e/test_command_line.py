@@ -136,6 +136,13 @@ def test_features_with_labels(shop: Shop) -> None:
     assert table["as_of"].nunique() == 2
 
 
+def test_retention_by_cohort(shop: Shop) -> None:
+    said = shop.json("retention", "--by", "cohort", "--as-of", AS_OF)
+    assert (said["by"], said["active_days"]) == ("cohort", 90)
+    assert sum(item["customers"] for item in said["items"]) > 200
+    assert all(0 <= item["retention_rate"] <= 100 for item in said["items"] if item["retention_rate"] is not None)
+
+
 def test_a_list_for_the_e_mail_tool(shop: Shop) -> None:
     out = shop.home / "list.csv"
     shop.run("list", "at-risk", "--channel", "email", "--min-probability", 0.2, "--out", out)

@@ -23,4 +23,4 @@ def test_a_notebook_runs_and_is_kept_with_what_it_shows(file: Path) -> None:
 
 
 def test_there_are_notebooks() -> None:
-    assert len(NOTEBOOKS) >= 3
+    assert len(NOTEBOOKS) == 4

@@ -147,13 +147,26 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     body = service.ask("/v1/customers/ann").json()
     assert (body["stage"], body["count_orders"], body["value_so_far"]) == ("at_risk", 2, 5.0)
     assert body["rhythm_days"] == 20
+    assert (body["rfm"], body["segment"], body["tier"]) == ("355", "loyal", "bronze")
+    assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
+    assert body["next_order_interval"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")
     assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": True}
-    assert service.ask("/v1/customers/zoe").json()["stage"] == "prospect"
+    assert service.ask("/v1/customers/zoe").json()["stage"] == "lead"
     assert service.ask("/v1/customers/eve").json()["stage"] == "lapsed"
     found = service.send("/v1/customers/lookup", {"customer_ids": ["bob", "?", "ann"]}).json()
     assert [item["customer_id"] for item in found["items"]] == ["bob", "ann"]
     assert found["unknown"] == ["?"]
+
+
+def test_retention_as_published(service: Service) -> None:
+    body = service.ask("/v1/retention?by=cohort", scope="lists").json()
+    assert (body["by"], body["as_of"], body["active_days"]) == ("cohort", "2024-06-01T00:00:00Z", 90)
+    may = {item["group"]: item for item in body["items"]}["2024-05"]
+    assert (may["customers"], may["orders"], may["repeat_purchase_rate"], may["nps"]) == (2, 3, 50.0, None)
+    assert service.ask("/v1/retention").json()["items"][-1]["group"] == "2024-05"
+    assert service.ask("/v1/retention?by=moon").status_code == 422
+    assert service.ask("/v1/retention", scope="storefront").status_code == 403
 
 
 def test_the_list_of_customers_at_risk(service: Service) -> None:
@@ -175,6 +188,8 @@ def test_the_list_of_customers_at_risk(service: Service) -> None:
         ("risk=medium", ["bob"]),
         ("risk=low", []),
         ("min_probability=0.5", ["ann"]),
+        ("segment=loyal", ["ann"]),
+        ("tier=gold", []),
         ("max_probability=0.5", ["bob"]),
         ("country=DE", ["ann"]),
         ("order_by=customer_id", ["ann", "bob"]),
@@ -261,13 +276,60 @@ def test_diversity_mixes_categories(service: Service) -> None:
     assert mixed[1] in {"axe", "saw", "nail"}
 
 
+def slots(answer: httpx.Response) -> list[list[str]]:
+    return [[item["product_id"] for item in slot["items"]] for slot in answer.json()["placements"]]
+
+
+def test_a_history_may_come_with_the_question(service: Service) -> None:
+    steps = [{"product_id": "axe", "name": "Order Completed", "occurred_at": "2024-05-20T10:00:00Z"}]
+    body = service.send("/v1/recommendations", {"anonymous_id": "x", "history": steps, "limit": 3}).json()
+    assert body["items"][0]["product_id"] == "axe"
+    assert {item["product_id"] for item in body["items"][1:]} == {"saw", "nail"}
+    assert body["fallback"] is None
+    looking = service.send("/v1/recommendations", {"history": [{"product_id": "axe"}], "limit": 2})
+    assert set(products(looking)) == {"saw", "nail"}
+
+
+def test_a_given_list_is_ranked(service: Service) -> None:
+    answer = service.send("/v1/recommendations", {"customer_id": "ann", "candidates": ["nail", "pot", "cup", "?"]})
+    assert products(answer) == ["pot", "nail"]  # cup is not available
+
+
+def test_several_slots_of_a_page_share_no_product(service: Service) -> None:
+    page = [{"placement": "home", "limit": 2}, {"placement": "cart", "product_id": ["axe"]}, {"placement": "email"}]
+    answer = service.send("/v1/recommendations", {"customer_id": "ann", "placements": page, "limit": 2})
+    found = slots(answer)
+    assert [slot["placement"] for slot in answer.json()["placements"]] == ["home", "cart", "email"]
+    assert found[0][0] == "tea"
+    assert set(found[1]) <= {"saw", "nail"}
+    everything = [product for one in found for product in one]
+    assert len(set(everything)) == len(everything)
+
+
+def test_the_next_page_goes_on_where_the_last_one_ended(service: Service) -> None:
+    pages, after = [], ""
+    for _ in range(4):
+        answer = service.ask(f"/v1/recommendations?customer_id=ann&limit=2{after}")
+        pages.append(products(answer))
+        after = f"&after={answer.json()['recommendation_id']}"
+    assert [len(page) for page in pages] == [2, 2, 1, 0]
+    assert sorted(product for page in pages for product in page) == ["axe", "nail", "pot", "saw", "tea"]
+
+
+def test_a_share_of_new_products_says_its_propensity(service: Service) -> None:
+    items = service.ask("/v1/recommendations?anonymous_id=x&limit=2&explore=0.5").json()["items"]
+    assert [item["product_id"] for item in items] == ["tea", "nail"]  # cup, the other new one, is not available
+    assert "propensity" not in items[1]  # the only one that could be drawn
+    assert items[1]["reason"] == {"code": "new"}
+
+
 def test_a_decision_holds_and_says_what_was_considered(service: Service) -> None:
     asked = {"customer_id": "ann", "placement": "cart", "channel": "ads"}
     body = service.send("/v1/decisions", asked).json()
     assert body == service.send("/v1/decisions", asked).json()
     why = {entry["offer_id"]: entry["why_not"] for entry in body["considered"]}
     assert why["old"] == "is over"
-    assert "needs tier, which is not known" in why["ruled"]
+    assert "its rule is not met: customer.tier" in why["ruled"]
     assert "no effect was estimated" in why["unknown"]
     made = [entry["offer_id"] for entry in body["considered"] if entry["made"]]
     assert made == ([body["offer"]["offer_id"]] if body["offer"] else [])
@@ -309,6 +371,7 @@ def test_what_followed_a_decision_is_kept_once(service: Service) -> None:
         ("/v1/recommendations?customer_id=ann&price_min=2&price_max=1", 422, "price_min"),
         ("/v1/recommendations?customer_id=ann&price_min=nan", 422, "price_min"),
         ("/v1/recommendations", 422, "customer_id"),
+        ("/v1/recommendations?customer_id=ann&after=rec_0", 404, "rec_0 is not known"),
         ("/v1/products/none/similar", 404, "none"),
         ("/v1/customers/no-such-customer/churn", 404, "no-such-customer"),
         ("/v1/customers/no-such-customer", 404, "no-such-customer"),
@@ -423,6 +486,39 @@ def version(service: Service) -> str:
     answer = service.ask("/v1/recommendations?customer_id=ann")
     assert answer.status_code == 200
     return str(answer.json()["model_version"])
+
+
+def test_rules_about_products_hold_from_the_next_publishing(service: Service, tmp_path: Path) -> None:
+    def rule(name: str, **body: object) -> httpx.Response:
+        return httpx.put(
+            f"{service.address}/v1/product-rules/{name}",
+            json=body,
+            headers={"Authorization": f"Bearer {service.keys['models']}"},
+            timeout=20,
+        )
+
+    assert rule("first", kind="pin", condition="product.price == 5.0", placements=["home"]).status_code == 200
+    assert rule("less", kind="bury", condition="product.name == 'Tea'", factor=100).status_code == 200
+    refused = rule("wrong", kind="pin", condition="product.price ==")
+    assert (refused.status_code, refused.json()["detail"][:14]) == (422, "body.condition")
+    assert [item["name"] for item in service.ask("/v1/product-rules", scope="models").json()["items"]] == [
+        "first",
+        "less",
+    ]
+    publish(service.database, tmp_path)
+    until(lambda: products(service.ask("/v1/recommendations?anonymous_id=x&limit=6"))[0] == "saw")
+    assert products(service.ask("/v1/recommendations?anonymous_id=x&placement=category&limit=6"))[0] != "tea"
+    for name in ("first", "less"):
+        gone = httpx.delete(
+            f"{service.address}/v1/product-rules/{name}",
+            headers={"Authorization": f"Bearer {service.keys['models']}"},
+            timeout=20,
+        )
+        assert gone.status_code == 200
+    (tmp_path / "again").mkdir()
+    publish(service.database, tmp_path / "again")
+    until(lambda: products(service.ask("/v1/recommendations?anonymous_id=x&limit=6"))[0] == "tea")
+    assert "saw" in products(service.ask("/v1/recommendations?anonymous_id=x&limit=6"))
 
 
 def test_it_follows_a_new_champion_and_a_new_generation_without_a_failed_request(

@@ -17,14 +17,14 @@ from regulars.models.retrievers.reached import Reached, best, scores_at
 Floats = NDArray[np.float64]
 
 LATEST_PRODUCTS = 30
-FALLING = 0.6
 
 
 @dataclass(frozen=True)
 class Followers:
-    """``near``: of each product those that follow it most, and how often."""
+    """``near``: of each product those that follow it most, and how often; ``falling``: see ``reached``."""
 
     near: Neighbours
+    falling: float = 0.6
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first, ties by row."""
@@ -35,7 +35,7 @@ class Followers:
         return scores_at(self.reached(known), rows)
 
     def reached(self, known: Known) -> Reached:
-        """Summed over the latest visit; a product counts 0.6 times as much for every later moment of the visit."""
+        """Summed over the latest visit; a product counts ``falling`` times as much for every later moment of the visit."""
         products, later = known.visited
         products, later = products[:LATEST_PRODUCTS], later[:LATEST_PRODUCTS]
-        return self.near.reached(products, np.power(FALLING, later.astype(float)))
+        return self.near.reached(products, np.power(self.falling, later.astype(float)))

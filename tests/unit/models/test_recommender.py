@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -124,3 +125,81 @@ def test_pair_features_of_a_known_history(model: Recommender) -> None:
     assert axe["category_share"] == 0
     assert axe["count_baskets"] == tea["count_baskets"] == 2
     assert tea["repeat_share"] == pytest.approx(1 / 3)
+
+
+def test_a_filter_that_three_products_meet_gives_those_three(model: Recommender) -> None:
+    allowed = model.mask(["nail", "cup", "saw"])
+    for placement, page in (("home", ()), ("product", ("tea",)), ("cart", ("axe", "tea"))):
+        context = Context(moment=NOW, allowed=allowed, placement=placement, product_ids=page)
+        assert sorted(ids(model.recommend(TEA, context, n=10))) == ["cup", "nail", "saw"]
+
+
+def test_a_given_list_is_ranked_and_nothing_else(model: Recommender) -> None:
+    answer = model.recommend(TEA, Context(moment=NOW, candidates=("nail", "pot", "tea", "?")), n=10)
+    assert ids(answer) == ["tea", "pot", "nail"]
+
+
+def test_after_an_order_its_products_are_bought_and_not_proposed(model: Recommender) -> None:
+    answer = model.recommend(NOTHING, Context(moment=NOW, placement="order", product_ids=("axe",)), n=2)
+    assert set(ids(answer)) == {"saw", "nail"}
+    assert answer.fallback is None
+    assert answer.items[0].reason_product_id == "axe"
+
+
+def test_diversity_changes_what_stands_together(model: Recommender) -> None:
+    bought = History(("tea", "pot", "cup"), NOW - DAY * np.array([3, 2, 1]), ("purchase",) * 3)
+    plain = ids(model.recommend(bought, Context(moment=NOW), n=2))
+    mixed = ids(model.recommend(bought, Context(moment=NOW, diversity=0.9), n=2))
+    assert set(plain) < {"tea", "pot", "cup"}
+    assert mixed[0] == plain[0]
+    assert mixed[1] in {"axe", "saw", "nail"}
+    assert ids(model.recommend(bought, Context(moment=NOW, placement="email", diversity=0.0), n=2)) == plain
+
+
+def test_one_variant_of_each_product(model: Recommender) -> None:
+    family = np.array([0, 0, -1, 1, 1, 1], np.int32)
+    catalogue = replace(model.retrieval.catalogue, family=family)
+    model = Recommender(replace(model.retrieval, catalogue=catalogue), None, about={})
+    assert ids(model.recommend(TEA, Context(moment=NOW), n=6)) == ["tea", "cup", "axe"]
+    assert ids(model.recommend(NOTHING, Context(moment=NOW), n=6)) == ["tea", "cup", "axe"]
+    assert ids(model.similar("saw", n=6)) == ["tea", "cup"]
+
+
+def test_what_came_back_for_its_quality_is_held_back_but_from_who_bought_it_or_named_it(model: Recommender) -> None:
+    held = np.array([True, True, False, False, False, False])
+    catalogue = replace(model.retrieval.catalogue, held_back=held)
+    model = Recommender(replace(model.retrieval, catalogue=catalogue), None, about={})
+    assert "tea" in ids(model.recommend(TEA, Context(moment=NOW), n=6))
+    assert "pot" not in ids(model.recommend(TEA, Context(moment=NOW), n=6))
+    assert not {"tea", "pot"} & set(ids(model.recommend(NOTHING, Context(moment=NOW), n=6)))
+    assert ids(model.recommend(NOTHING, Context(moment=NOW, candidates=("pot",)), n=6)) == ["pot"]
+
+
+def test_pinned_products_come_first_and_steered_ones_move(model: Recommender) -> None:
+    context = Context(moment=NOW, pinned=("nail", "tea"), exclude=frozenset({"cup"}))
+    assert ids(model.recommend(TEA, context, n=3))[:2] == ["nail", "tea"]
+    factors = np.array([0.001, 1.0, 1.0, 1.0, 1.0, 1.0])
+    assert ids(model.recommend(TEA, Context(moment=NOW, steering=factors), n=6))[0] != "tea"
+
+
+def test_who_has_no_history_gets_what_is_popular_in_their_country(model: Recommender) -> None:
+    answer = model.recommend(NOTHING, Context(moment=NOW, country="DE"), n=3)
+    assert ids(answer) == ["axe", "saw", "tea"]
+    assert [item.reason_code for item in answer.items] == ["popular_in_country", "popular_in_country", "popular"]
+    assert ids(model.recommend(NOTHING, Context(moment=NOW, country="FR"), n=2)) == ["tea", "pot"]
+
+
+def test_new_products_get_their_share_of_places_and_say_how_likely_they_were(model: Recommender) -> None:
+    found = {
+        item.product_id: item.propensity
+        for seed in range(20)
+        for item in model.recommend(NOTHING, Context(moment=NOW, explore=0.5, seed=seed), n=2).items
+    }
+    assert found == {"tea": 1.0, "cup": 0.5, "nail": 0.5}
+    assert ids(model.recommend(NOTHING, Context(moment=NOW, explore=0.1), n=2)) == ["tea", "pot"]
+
+
+def test_ten_thousand_events_still_answer(model: Recommender) -> None:
+    at = NOW - 10_000 + np.arange(10_000)
+    history = History([IDS.to_json()[place % 6] for place in range(10_000)], at, ["view"] * 10_000)
+    assert len(ids(model.recommend(history, Context(moment=NOW + DAY), n=6))) == 6

@@ -39,8 +39,16 @@ def test_secrets_and_passwords_are_masked() -> None:
         ("WORKERS", "many"),
         ("WORKERS", "0"),
         ("RISK_HIGH", "2"),
+        ("TIERS", "gold:10"),
+        ("TIERS", "low:0,high"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"REGULARS_{name}.*{value}"):
         read_settings({f"REGULARS_{name}": value})
+
+
+def test_loyalty_tiers_are_read_from_one_line() -> None:
+    settings = read_settings({"REGULARS_TIERS": "member:0, friend:99.5"})
+    assert settings.tiers == (("member", 0.0), ("friend", 99.5))
+    assert settings.masked()["tiers"] == "member:0,friend:99.5"

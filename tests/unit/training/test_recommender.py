@@ -13,6 +13,7 @@ from regulars.models.recommender import Context, Recommender
 from tests.builders import at, lake_tables, shop_orders
 from training.lessons import fit_chances
 from training.recommender import train_recommender
+from training.retrieving import fit_retrieval, read_shop
 
 BOTH = {"popular", "personal top", "BM25 item-kNN", "implicit ALS"}
 END = at("2024-06-01")
@@ -111,6 +112,43 @@ def test_a_shop_that_only_has_sessions_learns_the_next_product(tmp_path: Path) -
     seen = History(("p3", "p4"), np.array([moment - 60, moment - 30]), ("view", "view"))
     answer = trained.model.recommend(seen, Context(moment=moment, repeat="auto"), n=2)
     assert "p5" in [item.product_id for item in answer.items]
+
+
+def test_variants_countries_and_what_came_back_are_learnt_as_of_the_moment(orders: list, tmp_path: Path) -> None:
+    bought = [row for row in orders if row["ordered_at"] < pd.Timestamp(END.date())]
+    people = sorted({str(row["customer_id"]) for row in bought})
+    countries = {person: "DE" if place % 2 else "FR" for place, person in enumerate(people)}
+    last = max(row["ordered_at"] for row in bought)
+    back = [
+        {"return_id": f"r{number}", "order_id": bought[0]["order_id"], "product_id": "p2", "reason": "quality",
+         "returned_at": last, "quantity": 100.0}
+        for number in range(5)
+    ]  # fmt: skip
+    later = [
+        row | {"return_id": f"x{row['return_id']}", "product_id": "p3", "returned_at": pd.Timestamp("2024-06-02")}
+        for row in back
+    ]
+    tables = shop(
+        tmp_path,
+        orders=orders,
+        customers=[{"customer_id": name, "country": country} for name, country in countries.items()],
+        products=[{"product_id": "p5", "parent_id": "p1"}, {"product_id": "p1"}],
+        returns=[*back, *later],
+    )
+    rows, products = read_shop(tables, as_of=END)
+    found = fit_retrieval(rows, products, as_of=END, seed=0)
+    family = dict(zip(found.ids.to_json(), found.catalogue.family.tolist(), strict=True))
+    assert family["p1"] == family["p5"] >= 0
+    assert {family[name] for name in family if name not in {"p1", "p5"}} == {-1}
+    assert found.ids.ids(np.flatnonzero(found.catalogue.held_back)) == ["p2"]
+    recent = [
+        row
+        for row in bought
+        if row["ordered_at"] >= pd.Timestamp("2024-03-03") and countries[str(row["customer_id"])] == "DE"
+    ]
+    buyers = pd.DataFrame(recent).groupby("product_id")["customer_id"].nunique()
+    assert found.countries.names == ("DE", "FR")
+    assert buyers[found.ids.ids(found.countries.of("DE"))[0]] == buyers.max()
 
 
 def test_a_tiny_shop_is_answered_without_a_ranker(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from scipy import sparse
 
 from regulars.ids import IdMap
 from regulars.models.history import History, known_history
+from training.onward import fit_onward
 from training.ranking_baselines import linear_scores
 from training.stores import fit_content, fit_followers, fit_linear, fit_lookalikes, fit_sessions, linear_weights
 from training.visits import Visits, read_visits
@@ -50,6 +51,26 @@ def test_followers_count_what_comes_later_in_the_visit() -> None:
 def test_followers_count_what_the_next_order_holds_where_two_did_so() -> None:
     near = fit_followers(ORDERS, 4, most=2).near
     assert near.rows[:, 0].tolist() == [1, -1, -1, -1]
+
+
+def test_onward_is_the_regression_of_what_followed_on_what_was_seen() -> None:
+    """Visits a, b, c and a, b: by hand, with whole visits on themselves, for the products of two visits or more (a, b)."""
+    near = fit_onward(VIEWS, 4, most=2)
+    # cut after a (twice): seen a; after b (once): seen b, and a a step before; then came b, or only c, which is not fitted
+    before = np.array([[1.0, 0.0], [1.0, 0.0], [0.4, 1.0]])
+    after = np.array([[0.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    whole = np.array([[1.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
+    both = whole.T @ whole
+    gram = before.T @ before + both
+    penalty = max(10.0, 3.0 * np.diag(gram).mean())
+    weights = np.linalg.solve(gram + penalty * np.eye(2), before.T @ after + both)
+    a = dict(zip(near.rows[0].tolist(), near.similarity[0].tolist(), strict=True))
+    assert a == pytest.approx({0: weights[0, 0], 1: weights[0, 1]}, rel=1e-5)
+    assert (near.rows[2:] == -1).all()
+
+
+def test_onward_reads_nothing_into_the_order_of_a_basket() -> None:
+    assert (fit_onward(ORDERS, 4, most=2).rows == -1).all()
 
 
 def test_sessions_keep_visits_of_two_products_or_more_in_their_order() -> None:
