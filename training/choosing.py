@@ -27,6 +27,7 @@ Ints = NDArray[np.int64]
 
 MANY_ROWS = 40_000
 AGAIN = 2
+MUCH = 500_000  # rows x offers: beyond, one partition says enough, and each takes long
 CLOSE = 1.645
 
 
@@ -60,8 +61,9 @@ def folds_of(customer: Ints, *, seed: int, count: int) -> Ints:
 def choose_learner(sample: Sample, customer: Ints, *, costs: Floats, seed: int, again: int = AGAIN) -> Choice:
     """The learner whose cross-fitted decisions are worth most; ``costs`` (n_offers,) in units of the outcome.
 
-    ``again``: how often all are judged again, on other folds.
+    ``again``: how often all are judged again, on other folds; never where rows x offers are above half a million.
     """
+    again = 0 if len(customer) * len(costs) > MUCH else again
     sample = with_best_prior(sample, folds_of(customer, seed=seed, count=3))
     known = learners(sample)
     trials = [_Trial(sample, customer, costs, seed + more) for more in range(1 + again)]
