@@ -15,7 +15,6 @@ from regulars.tables import TABLES, Column, Table
 from serving.store.changes import ChangeRow, add_changes, withdraw_consents
 from serving.store.schema import CHANNELS
 
-TABLES_SENT = ("products", "customers", "offers")
 LONGEST_TEXT = 10_000
 
 
