@@ -99,9 +99,16 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgresql(url: URL) -> Engine:
     try:
-        return create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs its driver: pip install 'regulars[postgres]'") from error
+
+    @event.listens_for(engine, "connect")
+    def durable(connection: Any, _: Any) -> None:
+        connection.execute("SET synchronous_commit = on")  # whatever the server's own setting is
+        connection.commit()
+
+    return engine
 
 
 def _prepare(engine: Engine) -> None:

@@ -270,3 +270,9 @@ def test_what_was_shown_is_known_at_once_and_kept_for_thirty_days(store: Store) 
     assert ShownLog(store).before("rec_2") == ("tea",)
     remove_shown(store, before=NOW - KEPT)
     assert (log.before("rec_1"), log.before("rec_2")) == (None, ("tea",))
+
+
+def test_what_is_committed_is_on_disk(store: Store) -> None:
+    asked = "pragma synchronous" if store.is_sqlite else "show synchronous_commit"
+    with store.reading() as connection:
+        assert connection.exec_driver_sql(asked).scalar() in (2, "on")  # SQLite's 2 is FULL
