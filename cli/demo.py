@@ -3,17 +3,20 @@
 import logging
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Annotated
 
 import pandas as pd
+import typer
 
 from cli.asking import reasons_in_words
 from cli.importing import refused_folder
 from cli.publishing import publish_champions
-from cli.shop import Shop, console, show_table, working
+from cli.shop import Shop, console, open_shop, show_table, working
 from cli.training import show_recorded, show_trained, train_model
 from features.products import product_features
 from features.sources.complete_journey import import_complete_journey
 from regulars.intake import Report
+from serving.run import serve as run_service
 from serving.services import keys as shop_keys
 from serving.store import open_store
 from training.deciding import decide_customers
@@ -25,6 +28,22 @@ LABEL = "demo"
 QUICK = {"recommender": {"visitors": 500, "examples": 600, "judged": 400}}
 SHOWN_CUSTOMERS = 5
 SHOWN_PRODUCTS = 8
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to ``app``."""
+    app.command("demo")(demo)
+
+
+def demo(
+    serve_too: Annotated[bool, typer.Option("--serve/--no-serve", help="End with a running service.")] = True,
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
+) -> None:
+    """Go the whole way on a year of real grocery purchases; run again, it resumes."""
+    shop = open_shop()
+    show_demo(shop, port=port, with_key=serve_too)
+    if serve_too:
+        run_service(shop.settings, host="127.0.0.1", port=port, workers=1)
 
 
 def show_demo(shop: Shop, *, port: int, with_key: bool) -> None:

@@ -1,4 +1,4 @@
-"""The command that a nightly job runs: retrain."""
+"""What a nightly job runs: retrain; and its first and last steps alone: compact, publish."""
 
 import hashlib
 import json
@@ -36,7 +36,30 @@ class Step:
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to ``app``."""
+    app.command("compact")(compact)
+    app.command("publish")(publish)
     app.command("retrain")(retrain)
+
+
+def compact(as_json: JsonOption = False) -> None:
+    """Move the events and rows that the service received into the lake, each exactly once."""
+    with working("compacting"):
+        moved = compact_received(open_shop())
+    say(f"{moved.events:,} events and {moved.changes:,} changed rows are in the lake now", as_json=as_json)
+    finish({"events": moved.events, "changes": moved.changes}, as_json=as_json)
+
+
+def publish(as_json: JsonOption = False) -> None:
+    """Hand one generation to the service, all or nothing: scores, profiles, products, offers, consents, histories."""
+    shop = open_shop()
+    with working("publishing"):
+        published = publish_champions(shop, now=datetime.now(UTC))
+    say(
+        f"generation {published.generation} answers from now on: {published.customers:,} customers, "
+        f"{published.products:,} products, {published.offers} offers, as of {published.as_of.isoformat()}",
+        as_json=as_json,
+    )
+    finish(published.as_dict(), as_json=as_json)
 
 
 def retrain(

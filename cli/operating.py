@@ -1,4 +1,4 @@
-"""Commands that run the service and ask it: settings, publish, serve, list, keys, demo."""
+"""Commands that run the service and ask it, and need no training: settings, serve, list, keys, forget, export-customer."""
 
 import json
 import sys
@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 import pandas as pd
 import typer
 
-from cli.demo import show_demo
 from cli.importing import refused_folder
-from cli.publishing import compact_received, publish_champions
 from cli.shop import JsonOption, finish, open_shop, say, working
 from regulars.errors import MissingData
 from serving.run import serve as run_service
@@ -30,9 +28,6 @@ keys = typer.Typer(help="Keys that programs ask the service with.", no_args_is_h
 
 def register(app: typer.Typer) -> None:
     """Add this group's commands to ``app``."""
-    app.command("demo")(demo)
-    app.command("publish")(publish)
-    app.command("compact")(compact)
     app.command("serve")(serve)
     app.command("settings")(settings)
     app.command("list")(list_customers)
@@ -49,27 +44,6 @@ def settings(as_json: JsonOption = False) -> None:
     finish(in_force, as_json=as_json)
 
 
-def compact(as_json: JsonOption = False) -> None:
-    """Move the events and rows that the service received into the lake, each exactly once."""
-    with working("compacting"):
-        moved = compact_received(open_shop())
-    say(f"{moved.events:,} events and {moved.changes:,} changed rows are in the lake now", as_json=as_json)
-    finish({"events": moved.events, "changes": moved.changes}, as_json=as_json)
-
-
-def publish(as_json: JsonOption = False) -> None:
-    """Hand one generation to the service, all or nothing: scores, profiles, products, offers, consents, histories."""
-    shop = open_shop()
-    with working("publishing"):
-        published = publish_champions(shop, now=datetime.now(UTC))
-    say(
-        f"generation {published.generation} answers from now on: {published.customers:,} customers, "
-        f"{published.products:,} products, {published.offers} offers, as of {published.as_of.isoformat()}",
-        as_json=as_json,
-    )
-    finish(published.as_dict(), as_json=as_json)
-
-
 def serve(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
@@ -78,17 +52,6 @@ def serve(
     """Run the service until it is told to stop."""
     shop = open_shop()
     run_service(shop.settings, host=host, port=port, workers=workers or shop.settings.workers)
-
-
-def demo(
-    serve_too: Annotated[bool, typer.Option("--serve/--no-serve", help="End with a running service.")] = True,
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
-) -> None:
-    """Go the whole way on a year of real grocery purchases; run again, it resumes."""
-    shop = open_shop()
-    show_demo(shop, port=port, with_key=serve_too)
-    if serve_too:
-        run_service(shop.settings, host="127.0.0.1", port=port, workers=1)
 
 
 def list_customers(

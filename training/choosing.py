@@ -27,7 +27,7 @@ Ints = NDArray[np.int64]
 
 MANY_ROWS = 40_000
 AGAIN = 2
-MUCH = 500_000  # rows x offers: beyond, one partition says enough, and each takes long
+MUCH = 300_000  # rows x offers: beyond, learners are tried on a part of the customers and on one partition
 CLOSE = 1.645
 
 
@@ -61,12 +61,17 @@ def folds_of(customer: Ints, *, seed: int, count: int) -> Ints:
 def choose_learner(sample: Sample, customer: Ints, *, costs: Floats, seed: int, again: int = AGAIN) -> Choice:
     """The learner whose cross-fitted decisions are worth most; ``costs`` (n_offers,) in units of the outcome.
 
-    ``again``: how often all are judged again, on other folds; never where rows x offers are above half a million.
+    ``again``: how often all are judged again, on other folds. Where rows x offers are many, learners are judged once, on
+    customers drawn to be so few that they are not; averages are always of all.
     """
-    again = 0 if len(customer) * len(costs) > MUCH else again
     sample = with_best_prior(sample, folds_of(customer, seed=seed, count=3))
     known = learners(sample)
-    trials = [_Trial(sample, customer, costs, seed + more) for more in range(1 + again)]
+    whole = _Trial(sample, customer, costs, seed)
+    if len(customer) * len(costs) > MUCH:
+        drawn = _drawn(customer, share=MUCH / (len(customer) * len(costs)), seed=seed)
+        trials = [_Trial(sample.rows(drawn), customer[drawn], costs, seed)]
+    else:
+        trials = [whole, *(_Trial(sample, customer, costs, seed + more) for more in range(1, 1 + again))]
     tried = {name: [trial.judge(learn) for trial in trials] for name, learn in known.items()}
     gains = {name: float(np.mean([found.gain for found in judged])) for name, judged in tried.items()}
     leader = max(gains, key=lambda name: gains[name])
@@ -74,9 +79,15 @@ def choose_learner(sample: Sample, customer: Ints, *, costs: Floats, seed: int, 
     gain_se = float(np.mean([found.gain_se for found in tried[leader]]))
     personal = gains[leader] > gain_se > 0
     best = leader if personal else closest
-    estimates, errors = _means(trials[0].effects, customer)
+    estimates, errors = _means(whole.effects, customer)
     slope = float(np.mean([found.slope for found in tried[best]]))
     return Choice(best, sample.prior, estimates, errors, slope, personal, gains[leader], gain_se, gains)
+
+
+def _drawn(customer: Ints, *, share: float, seed: int) -> NDArray[np.bool_]:
+    """Which rows (n_rows,) are of the drawn ``share`` of customers."""
+    _, place = np.unique(customer, return_inverse=True)
+    return np.asarray((np.random.default_rng(seed).random(int(place.max()) + 1) < share)[place])
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Ints = NDArray[np.int64]
 PENALTY = 0.01
 FLOOR = 0.01
 SURE = 0.999
+MOST_ROWS = 15_000  # learnt from, drawn evenly: probabilities of few columns need no more
 
 
 def were_drawn(propensity: pd.Series) -> bool:
@@ -33,8 +34,10 @@ def taken_probability(
         return np.maximum(rows["propensity"].to_numpy(float), FLOOR)
     shares = np.bincount(arm) / len(arm)
     found = shares[arm]
+    rng = np.random.default_rng(0)
     for place in np.unique(fold):
-        learn, ask = fold != place, np.flatnonzero(fold == place)
+        learn, ask = np.flatnonzero(fold != place), np.flatnonzero(fold == place)
+        learn = np.sort(rng.permutation(learn)[:MOST_ROWS])
         if design.shape[1] == 0 or len(np.unique(arm[learn])) < 2:
             continue
         model = LogisticRegression(C=PENALTY, max_iter=200, tol=1e-3).fit(design[learn], arm[learn])
