@@ -25,7 +25,7 @@ from training.scoring import load_churn, load_offers, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
 LABEL = "demo"
-QUICK = {"recommender": {"visitors": 500, "examples": 600, "judged": 400}}
+QUICK = {"recommender": {"visitors": 1_200, "examples": 1_500, "judged": 400}}
 SHOWN_CUSTOMERS = 5
 SHOWN_PRODUCTS = 8
 
