@@ -21,8 +21,8 @@ BEARER = HTTPBearer(auto_error=False, scheme_name="Key", description="A key of `
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="regulars"'}
 
 
-def live_of(request: Request) -> Live:
-    """The worker's state."""
+async def live_of(request: Request) -> Live:
+    """The worker's state; async, since what does not wait needs no thread."""
     found: Live = request.app.state.live
     return found
 

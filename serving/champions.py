@@ -38,7 +38,9 @@ class Champions:
         if self.recommender is not None and self.recommender.version == version:
             return
         try:
-            self.recommender = Loaded(Recommender.load(self._folder / str(version)), version)
+            model = Recommender.load(self._folder / str(version))
+            model.warm_up()
+            self.recommender = Loaded(model, version)
             self._refused = None
         except ArtifactError as error:
             self._refused = version

@@ -43,6 +43,13 @@ class Context:
         return MIX.get(self.placement, 0.0) if self.diversity is None else self.diversity
 
     @property
+    def of_weighing(self) -> tuple[object, ...]:
+        """What of this decides which candidates there are and how they score; ``allowed`` and the moment count besides."""
+        beside = self.placement in (*SHELVES, "order")
+        page = (self.placement, self.product_ids, self.exclude) if beside else ()
+        return (self.repeat == "never", self.candidates, page)
+
+    @property
     def unwanted(self) -> frozenset[str]:
         """What may not come: what is excluded, and what the page, the cart or the order holds."""
         return self.exclude | (set(self.product_ids) if self.placement in (*SHELVES, "order") else set())

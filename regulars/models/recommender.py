@@ -21,7 +21,7 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import NOTHING, History, Known, known_history
+from regulars.models.history import DAY_S, NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.neighbours import strongest
@@ -37,9 +37,21 @@ Floats = NDArray[np.float64]
 Repeat = Literal["auto", "only", "never"]
 
 
-@dataclass
-class _Asked:
-    """A question on its way: candidates, and their features until they have scores."""
+@dataclass(frozen=True)
+class Weighed:
+    """The candidates ``rows`` of a history and their ``scores``, best or not, before what a context forbids is left out.
+
+    It depends on the history and, of the context, on ``Context.of_weighing`` only.
+    """
+
+    known: Known
+    rows: Rows
+    scores: Floats
+
+
+@dataclass(frozen=True)
+class _Open:
+    """What is weighed next: candidates with their features, or with scores where no ranker is asked."""
 
     known: Known
     rows: Rows
@@ -76,9 +88,25 @@ class Recommender:
         answers: list[Answer] = []
         for start in range(0, len(histories), CHUNK):
             part = slice(start, start + CHUNK)
-            with one_thread():
-                answers += self._chunk(histories[part], contexts[part], n)
+            weighed = self._weighed(histories[part], contexts[part])
+            answers += [self.choose(one, context, n=n) for one, context in zip(weighed, contexts[part], strict=True)]
         return answers
+
+    def weigh(self, history: History, context: Context) -> Weighed:
+        """The first half of ``recommend``, the dear one: candidates and their scores, worth keeping while nothing happens."""
+        return self._weighed([history], [context])[0]
+
+    def choose(self, weighed: Weighed, context: Context, *, n: int) -> Answer:
+        """The second half: up to ``n`` of what is weighed, as far as ``context`` permits."""
+        permitted = self._permitted(weighed.rows, weighed.known, context)
+        return self._answer(weighed.known, context, weighed.rows[permitted], weighed.scores[permitted], n)
+
+    def warm_up(self) -> None:
+        """Answer once for a history of popular products, so that no visitor waits for what is computed at the first asking."""
+        rows = self.retrieval.popular.order[:5]
+        history = History(self.retrieval.ids.ids(rows), np.arange(len(rows)), ("purchase",) * len(rows))
+        for repeat in ("auto", "never"):
+            self.recommend(history, Context(moment=DAY_S, repeat=repeat), n=1)
 
     def rank(self, known: Known, *, moment: int, n: int) -> Rows:
         """The first ``n`` rows for a history already in rows, nothing filtered out; shape (at most n,)."""
@@ -134,22 +162,21 @@ class Recommender:
         except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
-    def _chunk(self, histories: Sequence[History], contexts: Sequence[Context], n: int) -> list[Answer]:
-        asked = [self._asked(history, context) for history, context in zip(histories, contexts, strict=True)]
-        for booster, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
-            chosen = [one for one, context in zip(asked, contexts, strict=True)
-                      if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
-            scores = self._ranked(booster, [one.features for one in chosen if one.features is not None])
-            ends = np.cumsum([len(one.rows) for one in chosen])
-            for one, part in zip(chosen, np.split(scores, ends[:-1]) if chosen else [], strict=True):
-                one.scores = part
-        return [
-            self._answer(one.known, context, one.rows, one.scores, n)
-            for one, context in zip(asked, contexts, strict=True)
-        ]
+    def _weighed(self, histories: Sequence[History], contexts: Sequence[Context]) -> list[Weighed]:
+        with one_thread():
+            opened = [self._open(history, context) for history, context in zip(histories, contexts, strict=True)]
+            found = [Weighed(one.known, one.rows, one.scores) for one in opened]
+            for booster, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
+                places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
+                          if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
+                scores = self._ranked(booster, [f for place in places if (f := opened[place].features) is not None])
+                ends = np.cumsum([len(opened[place].rows) for place in places])
+                for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
+                    found[place] = Weighed(opened[place].known, opened[place].rows, part)
+        return found
 
-    def _asked(self, history: History, context: Context) -> "_Asked":
-        """The history, its candidates after the context's filters, and their features, or scores where no ranker is asked."""
+    def _open(self, history: History, context: Context) -> "_Open":
+        """The history, its candidates, and their features, or scores where no ranker is asked."""
         if context.placement == "order":
             history = _with_order(history, context)
         known = known_history(history, self.retrieval.ids, moment=context.moment)
@@ -158,12 +185,11 @@ class Recommender:
             rows = around(self.retrieval, page, known, allowed=allowed)
             rows = rows[self._permitted(rows, known, context)]
             shares = SHARES[context.placement]
-            return _Asked(known, rows, None, beside_scores(self.retrieval, page, known, rows, shares=shares)[0])
+            return _Open(known, rows, None, beside_scores(self.retrieval, page, known, rows, shares=shares)[0])
         clues = self.retrieval.clues(known)
         rows = self.retrieval.candidates(known, clues, repeat=context.repeat, allowed=allowed)
         features = pair_features(self.retrieval, known, rows, moment=context.moment, clues=clues)
-        permitted = self._permitted(rows, known, context)
-        return _Asked(known, rows[permitted], features[permitted], np.zeros(0))
+        return _Open(known, rows, features, np.zeros(0))
 
     def _allowed(self, context: Context) -> NDArray[np.bool_] | None:
         """Which products the filters and the given candidates leave; None where both leave all."""

@@ -211,4 +211,6 @@ def _loaded(folder: Path, name: str, made: type[Part]) -> Part:
 
 
 def _mapped(file: Path) -> Any:
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+    """A plain array over the file's pages: a memmap's own class costs more per slice than the slice, and compiled code
+    takes arrays that could be written, which here would change this process's pages only."""
+    return np.asarray(np.load(file, mmap_mode="c", allow_pickle=False))

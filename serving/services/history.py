@@ -40,23 +40,26 @@ class Clock:
     shop: int
 
 
-def history_of(store: Store, customer_id: str, *, covered: Covered, clock: Clock) -> History:
-    """What is published of a customer, and what they did since; empty where nothing is known.
-
-    ``covered``: the events that the published history holds already.
-    """
-    body = history_body(store, customer_id)
-    published = NOTHING if body is None else unpack(body)
-    return _followed_by(published, touched_by_customer(store, customer_id, covered=covered, limit=NEWEST), clock)
+Newest = Sequence[tuple[datetime, str]]
 
 
-def history_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str | None, clock: Clock) -> History:
+def newest_of_customer(store: Store, customer_id: str, *, covered: Covered) -> Newest:
+    """What a customer did beyond ``covered``, the events that the published history holds already; newest first."""
+    return touched_by_customer(store, customer_id, covered=covered, limit=NEWEST)
+
+
+def newest_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str | None) -> Newest:
     """What a visitor without a name did, by anonymous_id, else in a session; never what a named customer did."""
-    found = touched_by_visitor(store, anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
-    return _followed_by(NOTHING, found, clock)
+    return touched_by_visitor(store, anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
 
 
-def _followed_by(earlier: History, newest_first: Sequence[tuple[datetime, str]], clock: Clock) -> History:
+def history_of(store: Store, customer_id: str | None, newest: Newest, *, clock: Clock) -> History:
+    """What is published of a customer (None: of nobody), and then ``newest``; empty where nothing is known."""
+    body = None if customer_id is None else history_body(store, customer_id)
+    return _followed_by(NOTHING if body is None else unpack(body), newest, clock)
+
+
+def _followed_by(earlier: History, newest_first: Newest, clock: Clock) -> History:
     """``earlier`` and the events, oldest first; what claims to be of the future happened just now."""
     if not newest_first:
         return earlier

@@ -2,10 +2,10 @@
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,11 +13,13 @@ from regulars.errors import DataError
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
 from regulars.models.recommender import Recommender
-from serving.services.history import Clock, history_of, history_of_visitor
+from serving.services.history import Clock, Newest, history_of, newest_of_customer, newest_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
 from serving.store.shown import ShownLog
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ def recommend(
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log)
+    answers, shown = _answers(store, shelf, model, [question], version=version, clock=clock, log=log)
     recommendation_id = _keep(log, answers, shown, clock=clock)
     body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
     return body | _slot(shelf, answers[0], question)
@@ -71,7 +73,7 @@ def recommend_page(
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log)
+    answers, shown = _answers(store, shelf, model, questions, version=version, clock=clock, log=log)
     return {
         "recommendation_id": _keep(log, answers, shown, clock=clock),
         "model_version": f"recommender-{version}",
@@ -106,12 +108,21 @@ def beside(
 
 
 def _answers(
-    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock, log: ShownLog
+    store: Store,
+    shelf: Shelf,
+    model: Recommender,
+    questions: Sequence[Question],
+    *,
+    version: int,
+    clock: Clock,
+    log: ShownLog,
 ) -> tuple[list[Answer], tuple[str, ...]]:
     """One answer per question, and what was shown before the first of them."""
     first = questions[0]
     before = _shown(log, first.after)
-    history = _joined(_known(store, shelf, first, clock), _in_shop_time(first.history, clock))
+    who, newest = (first.customer_id, first.anonymous_id, first.session_id), _newest(store, shelf, first)
+    state = None if len(first.history.product_ids) or not any(who) else tuple(newest)
+    history = _recalled(shelf, ("history", who), state, lambda: _history(store, first, newest, clock))
     country = first.country
     if country is None and first.customer_id and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
@@ -119,9 +130,22 @@ def _answers(
     taken, answers = list(before), []
     for question in questions:
         context = _context(model, shelf, replace(question, country=country), taken, clock.shop)
-        answers.append(model.recommend(history, context, n=question.limit))
+        key = (version, who, question.filters, context.of_weighing)
+        weighed = _recalled(shelf, key, state, lambda asked=context: model.weigh(history, asked))
+        answers.append(model.choose(weighed, context, n=question.limit))
         taken += [item.product_id for item in answers[-1].items]
     return answers, before
+
+
+def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:
+    """What was made under ``key`` a moment ago when ``state`` was the same, else made now; always made where it is None."""
+    if state is None:
+        return make()
+    found: T | None = shelf.remembered.get(key, state=state)
+    if found is None:
+        found = make()
+        shelf.remembered.put(key, found, state=state)
+    return found
 
 
 def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
@@ -162,14 +186,19 @@ def _keep(log: ShownLog, answers: Sequence[Answer], before: Sequence[str], *, cl
     return recommendation_id
 
 
-def _known(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
+def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
+    """What who asks did since publishing, newest first."""
     if question.customer_id:
-        return history_of(store, question.customer_id, covered=shelf.covered, clock=clock)
+        return newest_of_customer(store, question.customer_id, covered=shelf.covered)
     if question.anonymous_id or question.session_id:
-        return history_of_visitor(
-            store, anonymous_id=question.anonymous_id, session_id=question.session_id, clock=clock
-        )
-    return NOTHING
+        return newest_of_visitor(store, anonymous_id=question.anonymous_id, session_id=question.session_id)
+    return ()
+
+
+def _history(store: Store, question: Question, newest: Newest, clock: Clock) -> History:
+    """All that is known of who asks, and what the question itself tells."""
+    known = history_of(store, question.customer_id or None, newest, clock=clock)
+    return _joined(known, _in_shop_time(question.history, clock))
 
 
 def _in_shop_time(history: History, clock: Clock) -> History:

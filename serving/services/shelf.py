@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import IdMap
 from serving.services.product_rules import MOST_PINNED, rule_of
+from serving.services.remembered import Remembered
 from serving.store.changes import changes_after, changes_not_in
 from serving.store.database import Store
 from serving.store.events import Covered
@@ -57,6 +58,7 @@ class Shelf:
     offers: tuple[Mapping[str, Any], ...]
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
+    remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
 
     @property
     def covered(self) -> Covered:
@@ -85,7 +87,7 @@ class Shelf:
             attributes[row] = json.dumps({name: value for name, value in known.items() if value is not None})
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
-        changed = replace(self, ids=ids, attributes=attributes, _masks={}, _steered={})
+        changed = replace(self, ids=ids, attributes=attributes, _masks={}, _steered={}, remembered=Remembered())
         changed.__dict__["_columns"] = columns
         return changed
 

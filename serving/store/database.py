@@ -15,15 +15,17 @@ from serving.store.schema import SCHEMA_VERSION, metadata, state
 
 SQLITE_WAIT_S = 30
 POOL = 20
+# every statement stands alone, so that a connection need not be set up and reset around each
+READS = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
 class Store:
     """One database; ``reading`` and ``writing`` give connections, writing ones commit at the end of the block."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, reads: Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._reads = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._reads = reads
         self._writer = Lock()
 
     @contextmanager
@@ -45,6 +47,7 @@ class Store:
 
     def close(self) -> None:
         self.engine.dispose()
+        self._reads.dispose()
 
 
 def open_store(database_url: str) -> Store:
@@ -64,7 +67,7 @@ def open_store(database_url: str) -> Store:
     except StoreError:
         engine.dispose()
         raise
-    return Store(engine)
+    return Store(engine, _sqlite(url, **READS) if engine.dialect.name == "sqlite" else _postgresql(url, **READS))
 
 
 def is_sqlite(database_url: str) -> bool:
@@ -84,9 +87,9 @@ def _address(database_url: str) -> URL:
     raise StoreError(f"REGULARS_DATABASE_URL must be sqlite:///FILE or postgresql://..., got {url!s}")
 
 
-def _sqlite(url: URL) -> Engine:
+def _sqlite(url: URL, **more: Any) -> Engine:
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_S}, pool_size=POOL, max_overflow=POOL)
+    engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_S}, pool_size=POOL, max_overflow=POOL, **more)
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, _: Any) -> None:
@@ -97,16 +100,17 @@ def _sqlite(url: URL) -> Engine:
     return engine
 
 
-def _postgresql(url: URL) -> Engine:
+def _postgresql(url: URL, **more: Any) -> Engine:
     try:
-        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True)
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True, **more)
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs its driver: pip install 'regulars[postgres]'") from error
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, _: Any) -> None:
         connection.execute("SET synchronous_commit = on")  # whatever the server's own setting is
-        connection.commit()
+        if not connection.autocommit:
+            connection.commit()
 
     return engine
 

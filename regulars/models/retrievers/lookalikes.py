@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, spans, summed
+from regulars.models.retrievers.kernels import SUMS, add_spans, collected
+from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, summed
 
 Floats = NDArray[np.float64]
 
@@ -53,16 +54,11 @@ class Lookalikes:
         own, values = frequency
         if not len(own) or not len(self.rows):
             return NOWHERE
-        starts = self.posting_starts[own]
-        lengths = self.posting_starts[own + 1] - starts
-        places = spans(starts, lengths)
-        weights = self.posting_values[places] * np.repeat(values, lengths)
-        likeness = np.bincount(self.postings[places], weights=weights, minlength=len(self.starts) - 1).astype(float)
-        near = best((np.arange(len(likeness)), likeness), NEAREST)
-        lengths = self.starts[near + 1] - self.starts[near]
-        places = spans(self.starts[near], lengths)
-        found, sums = summed(self.rows[places], self.values[places], among=len(self.posting_starts) - 1)
-        return found, sums / NEAREST
+        sums, touched = SUMS.of(max(len(self.starts), len(self.posting_starts)))
+        add_spans(self.postings, self.posting_values, self.posting_starts, own, values, sums, touched)
+        near = best(collected(sums, touched), NEAREST)
+        add_spans(self.rows, self.values, self.starts, near, np.full(len(near), 1 / NEAREST), sums, touched)
+        return collected(sums, touched)
 
 
 def own_frequency(known: Known) -> Reached:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.reached import Reached, best, scores_at, summed
+from regulars.models.retrievers.kernels import SUMS, add_neighbours, collected
+from regulars.models.retrievers.reached import Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
@@ -34,10 +35,9 @@ class Neighbours:
 
     def reached(self, products: Rows, weights: Floats) -> Reached:
         """Every product near one of ``products``, sorted by row, and its summed weight x similarity."""
-        near = self.rows[products].ravel()
-        scores = (self.similarity[products] * weights[:, None]).ravel()
-        kept = near >= 0
-        return summed(near[kept], scores[kept], among=len(self.rows))
+        sums, touched = SUMS.of(len(self.rows))
+        add_neighbours(self.rows, self.similarity, products, weights, sums, touched)
+        return collected(sums, touched)
 
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""

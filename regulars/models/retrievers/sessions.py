@@ -60,11 +60,10 @@ class Sessions:
         weights = np.repeat(likeness * (1 - 0.1 * (len(visit) - 1 - met)), lengths)
         after = self._places_after(rows, visit[met], lengths)
         close = np.where(after > 0, np.exp(-np.maximum(after, 0) / CLOSE), 0.0)
-        width = len(self.rarity)
         return {
-            "sessions": summed(rows, weights, among=width),
-            "sessions_rarity": summed(rows, weights * self.rarity[rows], among=width),
-            "sessions_after": summed(rows, weights * close, among=width),
+            "sessions": summed(rows, weights),
+            "sessions_rarity": summed(rows, weights * self.rarity[rows]),
+            "sessions_after": summed(rows, weights * close),
         }
 
     def _nearest(self, visit: Rows, nearest: int) -> tuple[Rows, Floats, Rows]:

@@ -1,0 +1,40 @@
+"""What was weighed for a visitor a moment ago, since pages ask for several slots, and visitors reload.
+
+It holds as long as the visitor does nothing new, the products and the model stay as they are, and for 30 seconds at most.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Hashable
+from threading import Lock
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+MOST = 1_000
+SECONDS = 30.0
+
+
+class Remembered(Generic[T]):
+    """The newest ``most`` values by key, each for ``seconds``; safe to use from several threads."""
+
+    def __init__(self, *, most: int = MOST, seconds: float = SECONDS) -> None:
+        self.most, self.seconds = most, seconds
+        self._kept: OrderedDict[Hashable, tuple[float, Hashable, T]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key: Hashable, *, state: Hashable) -> T | None:
+        """What was put under ``key`` when things were as ``state`` says; None where it is not there, or too old."""
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
+            return None
+        return found[2]
+
+    def put(self, key: Hashable, value: T, *, state: Hashable) -> None:
+        """Keep ``value``; the oldest goes where there are too many."""
+        with self._lock:
+            self._kept.pop(key, None)
+            self._kept[key] = (time.monotonic(), state, value)
+            while len(self._kept) > self.most:
+                self._kept.popitem(last=False)

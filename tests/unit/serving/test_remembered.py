@@ -1,0 +1,24 @@
+"""What is remembered of visitors between two questions."""
+
+from serving.services.remembered import Remembered
+
+
+def test_only_what_was_kept_in_this_very_state_is_found() -> None:
+    kept: Remembered[str] = Remembered()
+    kept.put("ann", "weighed", state=("a click",))
+    assert kept.get("ann", state=("a click",)) == "weighed"
+    assert kept.get("ann", state=("a click", "an order")) is None
+    assert kept.get("bob", state=("a click",)) is None
+
+
+def test_the_oldest_goes_where_there_are_too_many() -> None:
+    kept: Remembered[int] = Remembered(most=2)
+    for number, name in enumerate(("ann", "bob", "ann", "cy")):
+        kept.put(name, number, state=())
+    assert [kept.get(name, state=()) for name in ("ann", "bob", "cy")] == [2, None, 3]
+
+
+def test_nothing_is_found_after_its_time() -> None:
+    kept: Remembered[str] = Remembered(seconds=-1.0)
+    kept.put("ann", "weighed", state=())
+    assert kept.get("ann", state=()) is None
