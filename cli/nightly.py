@@ -17,6 +17,7 @@ from cli.publishing import compact_received, publish_champions
 from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, working
 from cli.training import train_model
 from regulars.errors import DataError, LakeError, MissingData, ModelMissing, RegularsError
+from serving.services.compaction import Compacted
 from training.scoring import load_churn, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
@@ -42,11 +43,12 @@ def register(app: typer.Typer) -> None:
 
 
 def compact(as_json: JsonOption = False) -> None:
-    """Move the events and rows that the service received into the lake, each exactly once."""
+    """Move events, rows, decisions and outcomes that the service received into the lake, each exactly once."""
     with working("compacting"):
         moved = compact_received(open_shop())
-    say(f"{moved.events:,} events and {moved.changes:,} changed rows are in the lake now", as_json=as_json)
-    finish({"events": moved.events, "changes": moved.changes}, as_json=as_json)
+    say(f"{_moved(moved)} are in the lake now", as_json=as_json)
+    told = {"events": moved.events, "changes": moved.changes, "decisions": moved.decisions}
+    finish(told, as_json=as_json)
 
 
 def publish(as_json: JsonOption = False) -> None:
@@ -94,15 +96,17 @@ def _receive(shop: Shop, *, as_json: bool) -> Step:
     except RegularsError as error:
         step = Step("compact", "failed", str(error))
     else:
-        fresh = moved.events + moved.changes
-        why = (
-            f"{moved.events:,} events and {moved.changes:,} changes moved into the lake"
-            if fresh
-            else "nothing new came"
-        )
+        fresh = moved.events + moved.changes + moved.decisions
+        why = f"{_moved(moved)} moved into the lake" if fresh else "nothing new came"
         step = Step("compact", "done" if fresh else "skipped", why)
     say(f"compact: {step.became}, {step.why}", as_json=as_json)
     return step
+
+
+def _moved(moved: Compacted) -> str:
+    return (
+        f"{moved.events:,} events, {moved.changes:,} changed rows, {moved.decisions:,} decisions and what followed them"
+    )
 
 
 def newest_moment(shop: Shop) -> datetime:

@@ -104,6 +104,7 @@ def outcome(
     at = (followed.occurred_at or worker.now()).astimezone(UTC)
     if at > worker.now().astimezone(UTC) + LATER_CLOCK:
         raise Problem(422, f"body.occurred_at is in the future: {at.isoformat()}")
-    if not record_outcome(worker.store, decision_id, kind=followed.kind, occurred_at=at, revenue=followed.revenue):
+    told = {"kind": followed.kind, "occurred_at": at, "revenue": followed.revenue}
+    if not record_outcome(worker.store, decision_id, **told, now=worker.now()):
         raise Problem(404, f"there is no decision {decision_id}")
     return {"status": "kept"}

@@ -21,6 +21,7 @@ from regulars.tables import TABLES, Table
 from serving.services.changes import readable
 from serving.services.event_names import CANCELLED, ORDER, REFUND
 from serving.services.tracking import PAGE
+from serving.services.trials import trials
 from serving.store.changes import COMPACTED as CHANGES
 from serving.store.changes import changes_after
 from serving.store.database import Store
@@ -47,10 +48,11 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Compacted:
-    """How many events and rows were moved, and the numbers up to which the lake now holds them."""
+    """How many events, rows, decisions and their outcomes were moved, and the numbers up to which the lake now holds them."""
 
     events: int
     changes: int
+    decisions: int
     events_seq: int
     changes_seq: int
 
@@ -68,7 +70,15 @@ def compact(store: Store, lake: Lake, *, timezone: str, refused_folder: Path) ->
         _write(lake, _changed(told, lake), timezone=timezone, refused_folder=refused_folder, source="changes")
         last, moved_changes = told[-1].seq, moved_changes + len(told)
         set_compacted(store, last, CHANGES)
-    return Compacted(moved_events, moved_changes, seq, last)
+    drawn = 0
+    for batch in trials(store, at_once=AT_ONCE):
+        if batch.new:
+            _write(
+                lake, {batch.table: batch.rows}, timezone=timezone, refused_folder=refused_folder, source="decisions"
+            )
+            set_compacted(store, batch.upto, batch.name)
+            drawn += batch.new
+    return Compacted(moved_events, moved_changes, drawn, seq, last)
 
 
 def _write(lake: Lake, tables: Rows, *, timezone: str, refused_folder: Path, source: str) -> None:

@@ -125,9 +125,11 @@ def decide(
     return answer
 
 
-def record_outcome(store: Store, decision_id: str, *, kind: str, occurred_at: datetime, revenue: float | None) -> bool:
+def record_outcome(
+    store: Store, decision_id: str, *, kind: str, occurred_at: datetime, revenue: float | None, now: datetime
+) -> bool:
     """Whether there is such a decision; the same outcome twice is kept once."""
-    return add_outcome(store, OutcomeRow(decision_id, kind, occurred_at, revenue))
+    return add_outcome(store, OutcomeRow(decision_id, kind, occurred_at, revenue, now))
 
 
 def _choose(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
@@ -161,6 +161,7 @@ class OutcomeRow:
     kind: str
     occurred_at: datetime
     revenue: float | None
+    received_at: datetime
 
 
 def add_outcome(store: Store, row: OutcomeRow) -> bool:
@@ -184,3 +185,21 @@ def outcomes_of(store: Store, decision_id: str) -> list[OutcomeRow]:
     wanted = select(decision_outcomes).where(decision_outcomes.c.decision_id == decision_id)
     with store.reading() as connection:
         return [OutcomeRow(*row) for row in connection.execute(wanted.order_by(decision_outcomes.c.occurred_at))]
+
+
+def drawn_since(store: Store, since: datetime, *, limit: int) -> list[Row[Any]]:
+    """Decisions about customers made from ``since`` on that could have come out otherwise, the oldest first."""
+    wanted = select(decisions).where(decisions.c.created_at >= since, *_DRAWN).order_by(decisions.c.created_at)
+    with store.reading() as connection:
+        return list(connection.execute(wanted.limit(limit)).all())
+
+
+def followed_since(store: Store, since: datetime, *, limit: int) -> list[Row[Any]]:
+    """What followed such decisions, as told from ``since`` on, the first told first."""
+    wanted = select(decision_outcomes).join(decisions, decisions.c.decision_id == decision_outcomes.c.decision_id)
+    wanted = wanted.where(decision_outcomes.c.received_at >= since, *_DRAWN)
+    with store.reading() as connection:
+        return list(connection.execute(wanted.order_by(decision_outcomes.c.received_at).limit(limit)).all())
+
+
+_DRAWN = (decisions.c.propensity < 1, decisions.c.subject.not_like("anonymous:%"))

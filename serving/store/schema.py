@@ -20,7 +20,7 @@ from sqlalchemy.dialects.postgresql import TEXT
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
-SCHEMA_VERSION = "4"
+SCHEMA_VERSION = "5"
 CHANNELS = ("email", "sms", "push", "ads")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -144,6 +144,7 @@ decisions = Table(
     Column("expires_at", Moment, nullable=False),
     Column("propensity", Double, nullable=False),
     Index("decisions_by_subject", "subject", "offer_id"),
+    Index("decisions_by_time", "created_at"),
 )
 
 # One row per subject, placement and channel: the decision that holds there until expires_at; offer_id: null for none.
@@ -174,6 +175,7 @@ decision_outcomes = Table(
     Column("kind", Text, primary_key=True),
     Column("occurred_at", Moment, primary_key=True),
     Column("revenue", Double),
+    Column("received_at", Moment, nullable=False, index=True),
 )
 
 # One row per recommendation given, without its visitor: what a next page may not show again, and with which propensity each

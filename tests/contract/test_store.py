@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from serving.store.decisions import (
     Limits,
     OutcomeRow,
     add_outcome,
+    drawn_since,
+    followed_since,
     held_answer,
     hold,
     made_before,
@@ -232,11 +235,21 @@ def test_an_offer_made_as_often_as_a_customer_may_have_it_is_not_made_again(stor
 
 def test_an_outcome_is_kept_once_and_only_of_a_decision(store: Store) -> None:
     hold(store, decision(1))
-    row = OutcomeRow("dec_1", "converted", NOW, 12.5)
+    row = OutcomeRow("dec_1", "converted", NOW, 12.5, NOW)
     assert add_outcome(store, row)
     assert add_outcome(store, row)
-    assert not add_outcome(store, OutcomeRow("dec_?", "converted", NOW, None))
+    assert not add_outcome(store, OutcomeRow("dec_?", "converted", NOW, None, NOW))
     assert outcomes_of(store, "dec_1") == [row]
+
+
+def test_a_trial_is_what_was_drawn_of_customers(store: Store) -> None:
+    for number, (subject, propensity) in enumerate((("ann", 0.5), ("bob", 1.0), ("anonymous:x", 0.5))):
+        hold(store, replace(decision(number, subject=subject), propensity=propensity))
+        add_outcome(store, OutcomeRow(f"dec_{number}", "visited", NOW, None, NOW + timedelta(hours=1)))
+    assert [row.decision_id for row in drawn_since(store, NOW, limit=9)] == ["dec_0"]
+    assert [row.decision_id for row in followed_since(store, NOW + timedelta(hours=1), limit=9)] == ["dec_0"]
+    assert drawn_since(store, NOW + timedelta(seconds=1), limit=9) == []
+    assert followed_since(store, NOW + timedelta(hours=2), limit=9) == []
 
 
 def test_a_store_of_another_version_is_refused(store: Store, address: str) -> None:
