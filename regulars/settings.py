@@ -27,6 +27,7 @@ class Settings:
     ``risk_medium`` and ``risk_high`` are churn probabilities (0-1) from which a customer counts as such. ``explore``,
     ``held_out`` (share of customers), quiet hours (0-23, in the customer's zone) and contacts per week are for decisions.
     ``loyal_orders``: orders within a year that make a customer loyal. ``tiers``: loyalty tiers by yearly spend, lowest first.
+    ``attribution_days``: within which a click or an order goes back to what was shown before, without being told so.
     """
 
     home: Path
@@ -46,6 +47,7 @@ class Settings:
     quiet_until: int = 8
     contacts_per_week: int = 3
     loyal_orders: int = 4
+    attribution_days: int = 7
     tiers: tuple[tuple[str, float], ...] = (("bronze", 0.0), ("silver", 250.0), ("gold", 1_000.0))
 
     def offer_rules(self) -> Rules:
@@ -94,6 +96,7 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         quiet_until=_number(env, "QUIET_UNTIL", int, 8, 0, 23),
         contacts_per_week=_number(env, "CONTACTS_PER_WEEK", int, 3, 0, 1_000),
         loyal_orders=_number(env, "LOYAL_ORDERS", int, 4, 1, 1_000),
+        attribution_days=_number(env, "ATTRIBUTION_DAYS", int, 7, 1, 15),
         tiers=_tiers(env),
     )
 

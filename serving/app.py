@@ -21,12 +21,14 @@ from serving.routes import (
     lists,
     models,
     recommendations,
+    reports,
     retention,
     rules,
     tracking,
 )
 from serving.store import open_store
 
+PARTS = (health, recommendations, customers, lists, decisions, models, tracking, changes, rules, retention, reports)
 ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
 
 Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
@@ -63,7 +65,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
     )
     add_problem_handlers(app)
-    for part in (health, recommendations, customers, lists, decisions, models, tracking, changes, rules, retention):
+    for part in PARTS:
         app.include_router(part.router)
     return app
 

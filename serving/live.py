@@ -42,7 +42,7 @@ class Live:
 
     def __post_init__(self) -> None:
         self.writer = GroupWriter(self.store)
-        self.shown = ShownLog(self.store)
+        self.shown = ShownLog(self.store, self.writer)
 
     def refresh(self) -> None:
         """Take up a new champion, generation or stock where there is one; what answers stays as it was where that fails."""
@@ -71,8 +71,11 @@ class Live:
 
     def stop(self) -> None:
         self._stop.set()
+        try:
+            self.shown.settle()
+        except Exception:
+            log.exception("what was shown last could not be written")
         self.writer.stop()
-        self._flush()
         self.store.close()
 
     def missing(self) -> list[str]:
@@ -113,15 +116,9 @@ class Live:
 
     def clock(self) -> Clock:
         """The moment of a question, in both times."""
-        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()))
+        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()), self.now())
 
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             self.refresh()
-            self._flush()
-
-    def _flush(self) -> None:
-        try:
             self.shown.flush()
-        except Exception:
-            log.exception("what was shown could not be written, trying again")

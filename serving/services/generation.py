@@ -19,6 +19,7 @@ from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
 from regulars.settings import Settings
+from serving.services.attribution import SETTLED, WINDOW, attribute
 from serving.services.history import pack
 from serving.services.product_rules import ProductRule, matching, saved_rules
 from serving.store.changes import remove_held_changes
@@ -56,12 +57,13 @@ def publish_generation(
     as_of: datetime,
     about: Mapping[str, Any],
     now: datetime,
+    attributed_within: timedelta = WINDOW,
 ) -> dict[str, int]:
     """The numbers of what was published: generation, customers, products, offers.
 
     ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
-    expected_uplift, expected_value, and where known uplift_se and expected_without. The generation that answered is kept
-    until the next publishing, for readers of it.
+    expected_uplift, expected_value, and where known uplift_se and expected_without. ``attributed_within``: see
+    ``attribute``. The generation that answered is kept until the next publishing, for readers of it.
 
     Raises:
         StoreError: where another publishing that began later has finished; nothing is changed then.
@@ -81,6 +83,9 @@ def publish_generation(
     add_rows(store, figures, generation, chunked(_figures(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
+    attribute(
+        store, window=attributed_within, received_before=max(now - SETTLED, as_of)
+    )  # before its events are removed
     remove_shown(store, before=now - KEPT)
     held = Covered(as_of, int(about.get("compacted_events", 0)))
     remove_held(store, held, visitors_before=now - JOINED_WITHIN)

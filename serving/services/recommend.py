@@ -4,10 +4,10 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
+import orjson
 
 from regulars.errors import DataError
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
@@ -17,7 +17,7 @@ from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
-from serving.store.shown import ShownLog
+from serving.store.shown import ShownLog, ShownRow
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,9 @@ def recommend(
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
     answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log)
-    recommendation_id = _keep(log, answers, shown, clock=clock)
-    body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
-    return body | _slot(shelf, answers[0], question)
+    policy = f"recommender-{version}"
+    recommendation_id = _keep(log, [question], answers, shown, policy=policy, clock=clock)
+    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answers[0], question)
 
 
 def recommend_page(
@@ -72,9 +72,10 @@ def recommend_page(
         DataError: as ``recommend``.
     """
     answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log)
+    policy = f"recommender-{version}"
     return {
-        "recommendation_id": _keep(log, answers, shown, clock=clock),
-        "model_version": f"recommender-{version}",
+        "recommendation_id": _keep(log, questions, answers, shown, policy=policy, clock=clock),
+        "model_version": policy,
         "placements": [
             _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
         ],
@@ -84,25 +85,22 @@ def recommend_page(
 def beside(
     shelf: Shelf,
     model: Recommender,
-    product_id: str,
+    question: Question,
     *,
     together: bool,
-    limit: int,
-    fields: Sequence[str],
     version: int,
+    clock: Clock,
+    log: ShownLog,
 ) -> dict[str, Any] | None:
-    """Products like ``product_id``, or bought with it; None where nothing is known of it."""
+    """Products like the question's one product, or bought with it; None where nothing is known of it."""
+    (product_id,) = question.product_ids
     if product_id not in model.retrieval.ids and product_id not in shelf.ids:
         return None
     ask = model.bought_together if together else model.similar
-    answer = ask(product_id, n=limit, allowed=shelf.allowed(Filters(), model.retrieval.ids))
-    return {
-        "recommendation_id": _new_id(),
-        "model_version": f"recommender-{version}",
-        "placement": "product",
-        "items": [_item(shelf, item, fields) for item in answer.items],
-        "fallback": answer.fallback,
-    }
+    answer = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
+    policy = f"recommender-{version}"
+    recommendation_id = _keep(log, [question], [answer], (), policy=policy, clock=clock)
+    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answer, question)
 
 
 def _answers(
@@ -153,13 +151,36 @@ def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
     return found
 
 
-def _keep(log: ShownLog, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
-    recommendation_id = _new_id()
+def _keep(
+    log: ShownLog,
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    before: Sequence[str],
+    *,
+    policy: str,
+    clock: Clock,
+) -> str:
+    """Log what is shown, and to whom; the id it goes by."""
+    who, slots = questions[0], list(zip(questions, answers, strict=True))
     items = [item for answer in answers for item in answer.items]
-    shown = [*before, *(item.product_id for item in items)]
-    at = datetime.fromtimestamp(clock.now, UTC)
-    log.add(recommendation_id, shown, [item.propensity for item in items], at=at)
-    return recommendation_id
+    row = ShownRow(
+        recommendation_id=f"rec_{uuid.uuid4().hex}",
+        customer_id=who.customer_id,
+        anonymous_id=who.anonymous_id,
+        session_id=who.session_id,
+        policy=policy,
+        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
+        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
+        product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
+        created_at=clock.at,
+    )
+    log.add(row)
+    return row.recommendation_id
+
+
+def _shown_slot(question: Question, answer: Answer) -> dict[str, Any]:
+    items = [[item.product_id, item.score, item.propensity] for item in answer.items]
+    return {"placement": question.placement, "items": items}
 
 
 def _known(store: Store, shelf: Shelf, question: Question, clock: Clock) -> History:
@@ -187,10 +208,6 @@ def _joined(first: History, then: History) -> History:
     order = np.argsort(at, kind="stable")
     products, kinds = [*first.product_ids, *then.product_ids], [*first.kinds, *then.kinds]
     return History([products[place] for place in order], at[order], [kinds[place] for place in order])
-
-
-def _new_id() -> str:
-    return f"rec_{uuid.uuid4().hex}"
 
 
 def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:

@@ -39,6 +39,7 @@ def test_secrets_and_passwords_are_masked() -> None:
         ("WORKERS", "many"),
         ("WORKERS", "0"),
         ("RISK_HIGH", "2"),
+        ("ATTRIBUTION_DAYS", "16"),
         ("TIERS", "gold:10"),
         ("TIERS", "low:0,high"),
     ],
