@@ -20,6 +20,7 @@ from serving.routes import (
     health,
     lists,
     models,
+    page,
     recommendations,
     reports,
     retention,
@@ -28,7 +29,20 @@ from serving.routes import (
 )
 from serving.store import open_store
 
-PARTS = (health, recommendations, customers, lists, decisions, models, tracking, changes, rules, retention, reports)
+PARTS = (
+    health,
+    page,
+    recommendations,
+    customers,
+    lists,
+    decisions,
+    models,
+    tracking,
+    changes,
+    rules,
+    retention,
+    reports,
+)
 ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
 
 Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
@@ -63,6 +77,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         allow_origins=["*"],
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
+        expose_headers=["Retry-After"],
     )
     add_problem_handlers(app)
     for part in PARTS:

@@ -83,7 +83,7 @@ def start(
     try:
         until(lambda: httpx.get(made.address + "/health/live").status_code == 200)
     except BaseException:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
         raise
     return made, server
 
