@@ -4,13 +4,16 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from regulars.settings import Settings, read_settings
 from serving.champions import Champions
+from serving.limits import Sizes
 from serving.live import Live
 from serving.problems import add_problem_handlers
 from serving.routes import (
@@ -72,6 +75,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         openapi_url="/docs/openapi.json",
         static_url="/docs/static",
     )
+    app.add_middleware(Sizes)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
@@ -85,7 +89,8 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
     return app
 
 
-def create() -> FastAPI:
+def create() -> Callable[..., Any]:
     """The application as a server's worker makes it, from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return create_app(read_settings())
+    settings = read_settings()
+    return wrap_asgi_with_proxy_headers(create_app(settings), trusted_hosts=list(settings.trusted_proxies))

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
+from serving.limits import Rate
 from serving.services.clock import service_time
 from serving.services.history import Clock
 from serving.services.shelf import Shelf, load_shelf, told_since
@@ -34,6 +35,8 @@ class Live:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.SystemRandom)
     shelf: Shelf | None = None
+    per_key: Rate = field(init=False)
+    per_address: Rate = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
     _told: int = 0
@@ -41,6 +44,7 @@ class Live:
     _stop: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
+        self.per_key, self.per_address = Rate(self.settings.rate_per_key), Rate(self.settings.rate_per_address)
         self.writer = GroupWriter(self.store)
         self.shown = ShownLog(self.store, self.writer)
 

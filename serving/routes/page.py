@@ -31,13 +31,13 @@ class Script:
     "/regulars.js",
     summary="The script for a shop's pages",
     response_class=Response,
-    responses={200: {"content": {"text/javascript": {}}}} | describe(401, 403),
+    responses={200: {"content": {"text/javascript": {}}}} | describe(401, 403, 429),
 )
 def regulars_js(
     worker: Worker, request: Request, key: Annotated[str | None, Query(description="A storefront key.")] = None
 ) -> Response:
     """`<script src=".../regulars.js?key=KEY" defer></script>`; it knows its key and its host by this address."""
-    if caller_of(worker, key, scopes=("storefront",)).scope != "storefront":
+    if caller_of(worker, request, key, scopes=("storefront",)).scope != "storefront":
         raise Problem(403, "only a storefront key may stand in a page; revoke this one, it can be read there")
     script = read_script()
     headers = {

@@ -99,10 +99,7 @@ async def _sender(
     """Who sends; the key may stand in the body as ``writeKey``."""
     written = body.get("writeKey")
     key = header_key(authorization) or (written if isinstance(written, str) else None)
-    origin = request.headers.get("origin")
-    caller: Caller = await run_in_threadpool(
-        caller_of, worker, key, scopes=SENDERS, token=x_customer_token, origin=origin
-    )
+    caller: Caller = await run_in_threadpool(caller_of, worker, request, key, scopes=SENDERS, token=x_customer_token)
     return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
 
 
