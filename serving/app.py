@@ -15,6 +15,7 @@ from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.limits import Sizes
 from serving.live import Live
+from serving.metrics import Measured
 from serving.problems import add_problem_handlers
 from serving.routes import (
     changes,
@@ -22,6 +23,7 @@ from serving.routes import (
     decisions,
     health,
     lists,
+    metrics,
     models,
     page,
     recommendations,
@@ -34,6 +36,7 @@ from serving.store import open_store
 
 PARTS = (
     health,
+    metrics,
     page,
     recommendations,
     customers,
@@ -83,6 +86,7 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
         expose_headers=["Retry-After"],
     )
+    app.add_middleware(Measured)
     add_problem_handlers(app)
     for part in PARTS:
         app.include_router(part.router)

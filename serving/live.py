@@ -13,6 +13,7 @@ from regulars.settings import Settings
 from serving.champions import Champions
 from serving.limits import Rate
 from serving.services.clock import service_time
+from serving.services.degrees import Budget
 from serving.services.history import Clock
 from serving.services.shelf import Shelf, load_shelf, told_since
 from serving.store.database import Store
@@ -37,6 +38,7 @@ class Live:
     shelf: Shelf | None = None
     per_key: Rate = field(init=False)
     per_address: Rate = field(init=False)
+    budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
     _told: int = 0
@@ -45,6 +47,7 @@ class Live:
 
     def __post_init__(self) -> None:
         self.per_key, self.per_address = Rate(self.settings.rate_per_key), Rate(self.settings.rate_per_address)
+        self.budget = Budget(self.settings.time_budget_ms / 1_000)
         self.writer = GroupWriter(self.store)
         self.shown = ShownLog(self.store, self.writer)
 

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import os
+import shutil
+import tempfile
 from multiprocessing.context import SpawnProcess
 from threading import Event, Thread
 
@@ -13,6 +15,7 @@ from regulars.settings import Settings
 from serving.store.database import is_sqlite, open_store
 
 WATCH_AGAIN_S = 5.0
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -29,6 +32,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         )
     open_store(settings.database_url).close()
     os.environ.update(_environment(settings))
+    os.environ[COUNTED_IN] = tempfile.mkdtemp(prefix="regulars-metrics-")  # where the workers' counters are added up
     stopped = Event()
     # in this thread: a worker that is forked while another thread imports waits forever for what that one was importing
     watcher = _start_watcher(settings)
@@ -46,6 +50,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         ).serve()
     finally:
         stopped.set()
+        shutil.rmtree(os.environ[COUNTED_IN], ignore_errors=True)
 
 
 def _environment(settings: Settings) -> dict[str, str]:

@@ -74,6 +74,7 @@ def start(
         "REGULARS_HOME": str(home),
         "REGULARS_DATABASE_URL": database,
         "REGULARS_TOKEN_SECRET": SECRET,
+        "REGULARS_TIME_BUDGET_MS": "10000",  # a busy machine is no reason to answer otherwise
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
         **{f"REGULARS_{name.upper()}": str(value) for name, value in settings.items()},
     }

@@ -142,7 +142,9 @@ class Recommendations(BaseModel):
     model_version: str
     placement: str
     items: list[Item]
-    fallback: str | None = Field(description="Null, or why the answer does not rest on this visitor.")
+    fallback: str | None = Field(
+        description="Null, or why the answer does not rest on this visitor, or not on the full ranking."
+    )
 
 
 @router.get(
@@ -225,12 +227,13 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 
 def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
-    loaded, shelf = _loaded(worker), worker.published()
-    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock(), "log": worker.shown}
+    loaded, shelf = worker.champions.recommender, worker.published()
+    model, policy = (None, f"generation-{shelf.generation}") if loaded is None else (loaded.model, loaded.policy)
+    more: dict[str, Any] = {"policy": policy, "clock": worker.clock(), "log": worker.shown, "budget": worker.budget}
     try:
         if whole_page:
-            return recommend_page(worker.store, shelf, loaded.model, questions, **more)
-        return recommend(worker.store, shelf, loaded.model, questions[0], **more)
+            return recommend_page(worker.store, shelf, model, questions, **more)
+        return recommend(worker.store, shelf, model, questions[0], **more)
     except DataError as error:
         raise Problem(404, str(error)) from error
 
@@ -284,7 +287,7 @@ def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, tog
         loaded.model,
         question,
         together=together,
-        version=loaded.version,
+        policy=loaded.policy,
         clock=worker.clock(),
         log=worker.shown,
     )

@@ -1,6 +1,7 @@
 """Events in: Segment's HTTP tracking API, so that its client libraries work with only the host set."""
 
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -12,6 +13,7 @@ from fastapi.concurrency import run_in_threadpool
 
 from serving.access import BEARER, Caller, Worker, caller_of, header_key
 from serving.live import Live
+from serving.metrics import EVENTS
 from serving.problems import Problem, describe
 from serving.routes.durable import durable
 from serving.services.tracking import Refused, Sender, read_event
@@ -159,6 +161,8 @@ async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: st
         else:
             told = raw.get("messageId") if isinstance(raw, dict) else None
             events.append({"messageId": told, "status": "rejected", "reason": row})
+    for status, times in Counter(event["status"] for event in events).items():
+        EVENTS.labels(status).inc(times)
     return {"success": all(event["status"] != "rejected" for event in events), "events": events}
 
 

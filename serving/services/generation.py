@@ -11,6 +11,7 @@ import pandas as pd
 from features.attributes import customer_attributes
 from features.build import read_customer_features
 from features.contacts import contacts
+from features.held_back import held_back
 from features.interactions import interactions
 from features.offer_facts import offer_facts
 from features.products import product_features
@@ -22,6 +23,7 @@ from regulars.settings import Settings
 from serving.services.attribution import SETTLED, WINDOW, attribute
 from serving.services.history import pack
 from serving.services.product_rules import ProductRule, matching, saved_rules
+from serving.services.shelf import POPULAR
 from serving.store.changes import remove_held_changes
 from serving.store.database import Store
 from serving.store.events import JOINED_WITHIN, Covered, remove_held
@@ -30,6 +32,7 @@ from serving.store.schema import CHANNELS, figures, histories, offers, products,
 from serving.store.shown import KEPT, remove_shown
 
 CHUNK = 1_000
+MOST_POPULAR = 1_000
 RETENTION = "retention-by-"
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
@@ -242,7 +245,8 @@ def _products(tables: Tables, rules: Sequence[ProductRule], *, as_of: datetime) 
 
 
 def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
-    """The retention figures by everything they can be asked by; none for a shop without orders."""
+    """The most popular products; the retention figures by everything they can be asked by, none for a shop without orders."""
+    yield {"name": POPULAR, "body": json.dumps(_popular(tables, as_of=as_of))}
     for by in get_args(By):
         try:
             rows = retention(tables, as_of=as_of, by=by)
@@ -250,6 +254,17 @@ def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
             return
         kept = [{name: _value(value) for name, value in row.items()} for row in rows.to_dict("records")]
         yield {"name": f"{RETENTION}{by}", "body": json.dumps(kept)}
+
+
+def _popular(tables: Tables, *, as_of: datetime) -> list[str]:
+    """Ids of the products that most customers ordered or looked at, most first."""
+    products = product_features(tables, as_of=as_of)
+    back = sorted(held_back(tables, as_of=as_of))
+    wanted = products.filter(products.count_customers > 0)
+    wanted = wanted.filter(wanted.product_id.notin(back)) if back else wanted
+    order = wanted.order_by(wanted.count_customers.desc(), wanted.product_id).limit(MOST_POPULAR)
+    found: list[str] = order.select("product_id").execute()["product_id"].tolist()
+    return found
 
 
 def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:

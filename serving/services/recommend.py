@@ -1,6 +1,7 @@
 """What a shopper would like next."""
 
 import secrets
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,12 @@ import numpy as np
 import orjson
 
 from regulars.errors import DataError
+from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
 from regulars.models.recommender import Recommender
+from serving.metrics import ANSWERS
+from serving.services.degrees import Budget, answer
 from serving.services.history import Clock, history_of, history_of_visitor
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
@@ -43,15 +47,22 @@ class Question:
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock, log: ShownLog
+    store: Store,
+    shelf: Shelf,
+    model: Recommender | None,
+    question: Question,
+    *,
+    policy: str,
+    clock: Clock,
+    log: ShownLog,
+    budget: Budget,
 ) -> dict[str, Any]:
-    """The body of the answer.
+    """The body of the answer; without a model, what is popular.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log)
-    policy = f"recommender-{version}"
+    answers, shown = _answers(store, shelf, model, [question], clock=clock, log=log, budget=budget)
     recommendation_id = _keep(log, [question], answers, shown, policy=policy, clock=clock)
     return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answers[0], question)
 
@@ -59,20 +70,20 @@ def recommend(
 def recommend_page(
     store: Store,
     shelf: Shelf,
-    model: Recommender,
+    model: Recommender | None,
     questions: Sequence[Question],
     *,
-    version: int,
+    policy: str,
     clock: Clock,
     log: ShownLog,
+    budget: Budget,
 ) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log)
-    policy = f"recommender-{version}"
+    answers, shown = _answers(store, shelf, model, questions, clock=clock, log=log, budget=budget)
     return {
         "recommendation_id": _keep(log, questions, answers, shown, policy=policy, clock=clock),
         "model_version": policy,
@@ -88,7 +99,7 @@ def beside(
     question: Question,
     *,
     together: bool,
-    version: int,
+    policy: str,
     clock: Clock,
     log: ShownLog,
 ) -> dict[str, Any] | None:
@@ -97,16 +108,23 @@ def beside(
     if product_id not in model.retrieval.ids and product_id not in shelf.ids:
         return None
     ask = model.bought_together if together else model.similar
-    answer = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
-    policy = f"recommender-{version}"
-    recommendation_id = _keep(log, [question], [answer], (), policy=policy, clock=clock)
-    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answer, question)
+    found = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
+    recommendation_id = _keep(log, [question], [found], (), policy=policy, clock=clock)
+    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, found, question)
 
 
 def _answers(
-    store: Store, shelf: Shelf, model: Recommender, questions: Sequence[Question], *, clock: Clock, log: ShownLog
+    store: Store,
+    shelf: Shelf,
+    model: Recommender | None,
+    questions: Sequence[Question],
+    *,
+    clock: Clock,
+    log: ShownLog,
+    budget: Budget,
 ) -> tuple[list[Answer], tuple[str, ...]]:
     """One answer per question, and what was shown before the first of them."""
+    began = time.perf_counter()
     first = questions[0]
     before = _shown(log, first.after)
     history = _joined(_known(store, shelf, first, clock), _in_shop_time(first.history, clock))
@@ -115,15 +133,21 @@ def _answers(
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
     taken, answers = list(before), []
+    ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
-        context = _context(model, shelf, replace(question, country=country), taken, clock.shop)
-        answers.append(model.recommend(history, context, n=question.limit))
+        context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
+        degree = budget.degree(time.perf_counter() - began)
+        given, degree = answer(
+            model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=budget
+        )
+        ANSWERS.labels(degree, question.placement).inc()
+        answers.append(given)
         taken += [item.product_id for item in answers[-1].items]
     return answers, before
 
 
-def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
-    steering = shelf.steering(question.placement, model.retrieval.ids)
+def _context(ids: IdMap, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
+    steering = shelf.steering(question.placement, ids)
     ranked = question.candidates is not None or (question.placement in SHELVES and bool(question.product_ids))
     return Context(
         moment=moment,
@@ -131,7 +155,7 @@ def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequen
         product_ids=question.product_ids,
         repeat=question.repeat,
         exclude=frozenset((*question.exclude, *taken)),
-        allowed=shelf.allowed(question.filters, model.retrieval.ids),
+        allowed=shelf.allowed(question.filters, ids),
         candidates=question.candidates,
         diversity=question.diversity,
         pinned=() if ranked else steering.pinned,
