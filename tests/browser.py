@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
-from typing import Any
+from typing import Any, NoReturn
 
 import httpx
 import pytest
@@ -19,7 +19,7 @@ NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"
 WAIT_S = 60
 
 
-def missing(what: str) -> None:
+def missing(what: str) -> NoReturn:
     """End the test, saying what it lacks: a failure where everything is checked, a named skip on a machine without it."""
     if os.environ.get("CI"):
         pytest.fail(f"not tested, {what} is missing")
