@@ -19,6 +19,7 @@ GROUPS = {
     "comparing": ("compare", "promote", "rollback"),
     "nightly": ("compact", "publish", "retrain"),
     "operating": ("settings", "serve", "list", "forget", "export-customer", "keys"),
+    "reporting": ("report",),
     "demo": ("demo",),
 }
 

@@ -1,7 +1,7 @@
 """Puts together what one generation of the service holds; here because it takes from training and from serving."""
 
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cli.shop import Shop
@@ -86,7 +86,14 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
     store = open_store(shop.settings.database_url)
     try:
         done = publish_generation(
-            store, tables=tables, scores=scores, offer_values=values, as_of=as_of, about=about, now=now
+            store,
+            tables=tables,
+            scores=scores,
+            offer_values=values,
+            as_of=as_of,
+            about=about,
+            now=now,
+            attributed_within=timedelta(days=shop.settings.attribution_days),
         )
     finally:
         store.close()

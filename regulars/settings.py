@@ -27,6 +27,9 @@ class Settings:
     ``risk_medium`` and ``risk_high`` are churn probabilities (0-1) from which a customer counts as such. ``explore``,
     ``held_out`` (share of customers), quiet hours (0-23, in the customer's zone) and contacts per week are for decisions.
     ``loyal_orders``: orders within a year that make a customer loyal. ``tiers``: loyalty tiers by yearly spend, lowest first.
+    ``attribution_days``: within which a click or an order goes back to what was shown before, without being told so.
+    ``time_budget_ms``: of a recommendation, in milliseconds; what would take longer is answered with less ranking.
+    ``rate_...``: requests per second and worker, 0 for no limit; ``trusted_proxies``: addresses whose X-Forwarded-For holds.
     """
 
     home: Path
@@ -46,6 +49,11 @@ class Settings:
     quiet_until: int = 8
     contacts_per_week: int = 3
     loyal_orders: int = 4
+    attribution_days: int = 7
+    time_budget_ms: float = 50.0
+    rate_per_key: float = 5_000.0
+    rate_per_address: float = 5_000.0
+    trusted_proxies: tuple[str, ...] = ()
     tiers: tuple[tuple[str, float], ...] = (("bronze", 0.0), ("silver", 250.0), ("gold", 1_000.0))
 
     def offer_rules(self) -> Rules:
@@ -61,6 +69,7 @@ class Settings:
         """All settings as text, secrets and the password of the database hidden."""
         shown = {name: "" if value is None else str(value) for name, value in asdict(self).items()}
         shown["tiers"] = ",".join(f"{name}:{floor:g}" for name, floor in self.tiers)
+        shown["trusted_proxies"] = ",".join(self.trusted_proxies)
         for name in SECRETS:
             shown[name] = "****" if shown[name] else "(not set)"
         for name in ("database_url", "tracking_uri"):
@@ -94,6 +103,11 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         quiet_until=_number(env, "QUIET_UNTIL", int, 8, 0, 23),
         contacts_per_week=_number(env, "CONTACTS_PER_WEEK", int, 3, 0, 1_000),
         loyal_orders=_number(env, "LOYAL_ORDERS", int, 4, 1, 1_000),
+        attribution_days=_number(env, "ATTRIBUTION_DAYS", int, 7, 1, 15),
+        time_budget_ms=_number(env, "TIME_BUDGET_MS", float, 50.0, 0.0, 60_000.0),
+        rate_per_key=_number(env, "RATE_PER_KEY", float, 5_000.0, 0.0, 1e6),
+        rate_per_address=_number(env, "RATE_PER_ADDRESS", float, 5_000.0, 0.0, 1e6),
+        trusted_proxies=tuple(filter(None, map(str.strip, env.get(PREFIX + "TRUSTED_PROXIES", "").split(",")))),
         tiers=_tiers(env),
     )
 

@@ -56,30 +56,38 @@ def allow(*scopes: str) -> Callable[..., Caller]:
         authorization: Annotated[str | None, Header(include_in_schema=False)] = None,
         x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
     ) -> Caller:
-        origin = request.headers.get("origin")
-        return caller_of(worker, header_key(authorization), scopes=scopes, token=x_customer_token, origin=origin)
+        return caller_of(worker, request, header_key(authorization), scopes=scopes, token=x_customer_token)
 
     return check
 
 
 def caller_of(
-    worker: Live, key: str | None, *, scopes: Sequence[str], token: str | None = None, origin: str | None = None
+    worker: Live, request: Request, key: str | None, *, scopes: Sequence[str], token: str | None = None
 ) -> Caller:
     """Who asks with ``key``, where keys of ``scopes`` and ``admin`` are let in.
 
     Raises:
-        Problem: 401 without a valid key or with a wrong token, 403 where the key's scope or origin does not fit.
+        Problem: 401 without a valid key or with a wrong token, 403 where the key's scope or origin does not fit, 429 where
+            the address or the key asked too often.
     """
+    _not_too_often(worker.per_address.wait(request.client.host if request.client else ""), "this address")
     if key is None:
         raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
     row = valid_key(worker.store, key)
     if row is None:
         raise Problem(401, "the key is not valid", headers=CHALLENGE)
+    _not_too_often(worker.per_key.wait(row.key_id), "this key")
     if row.scope not in (*scopes, "admin"):
         raise Problem(403, f"a key of scope {row.scope} may not do this; it needs {' or '.join((*scopes, 'admin'))}")
+    origin = request.headers.get("origin")
     if row.origins and origin is not None and origin not in row.origins:
         raise Problem(403, f"this key may not be used from {origin}")
     return Caller(row.scope, _customer(token, worker.settings.token_secret, worker.now()))
+
+
+def _not_too_often(wait_s: int, who: str) -> None:
+    if wait_s:
+        raise Problem(429, f"{who} asks too often, again in {wait_s} s", headers={"Retry-After": str(wait_s)})
 
 
 def header_key(authorization: str | None) -> str | None:

@@ -4,14 +4,18 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
+from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
 from regulars.settings import Settings, read_settings
 from serving.champions import Champions
+from serving.limits import Sizes
 from serving.live import Live
+from serving.metrics import Measured
 from serving.problems import add_problem_handlers
 from serving.routes import (
     changes,
@@ -19,14 +23,32 @@ from serving.routes import (
     decisions,
     health,
     lists,
+    metrics,
     models,
+    page,
     recommendations,
+    reports,
     retention,
     rules,
     tracking,
 )
 from serving.store import open_store
 
+PARTS = (
+    health,
+    metrics,
+    page,
+    recommendations,
+    customers,
+    lists,
+    decisions,
+    models,
+    tracking,
+    changes,
+    rules,
+    retention,
+    reports,
+)
 ABOUT = """What each shopper would like next, who is about to leave and why, and which offer is worth making.
 
 Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
@@ -56,19 +78,23 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         openapi_url="/docs/openapi.json",
         static_url="/docs/static",
     )
+    app.add_middleware(Sizes)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=["*"],
         allow_methods=["GET", "POST", "PUT", "DELETE"],
         allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
+        expose_headers=["Retry-After"],
     )
+    app.add_middleware(Measured)
     add_problem_handlers(app)
-    for part in (health, recommendations, customers, lists, decisions, models, tracking, changes, rules, retention):
+    for part in PARTS:
         app.include_router(part.router)
     return app
 
 
-def create() -> FastAPI:
+def create() -> Callable[..., Any]:
     """The application as a server's worker makes it, from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    return create_app(read_settings())
+    settings = read_settings()
+    return wrap_asgi_with_proxy_headers(create_app(settings), trusted_hosts=list(settings.trusted_proxies))

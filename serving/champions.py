@@ -21,6 +21,11 @@ class Loaded:
     model: Recommender
     version: int
 
+    @property
+    def policy(self) -> str:
+        """What answers call it."""
+        return f"recommender-{self.version}"
+
 
 class Champions:
     """The champion recommender; ``refresh`` takes up a new one, requests use whichever was there when they began."""

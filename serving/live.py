@@ -11,7 +11,9 @@ from zoneinfo import ZoneInfo
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
+from serving.limits import Rate
 from serving.services.clock import service_time
+from serving.services.degrees import Budget
 from serving.services.history import Clock
 from serving.services.shelf import Shelf, load_shelf, told_since
 from serving.store.database import Store
@@ -34,6 +36,9 @@ class Live:
     now: Callable[[], datetime] = lambda: datetime.now(UTC)
     rng: random.Random = field(default_factory=random.SystemRandom)
     shelf: Shelf | None = None
+    per_key: Rate = field(init=False)
+    per_address: Rate = field(init=False)
+    budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
     _told: int = 0
@@ -41,8 +46,10 @@ class Live:
     _stop: Event = field(default_factory=Event)
 
     def __post_init__(self) -> None:
+        self.per_key, self.per_address = Rate(self.settings.rate_per_key), Rate(self.settings.rate_per_address)
+        self.budget = Budget(self.settings.time_budget_ms / 1_000)
         self.writer = GroupWriter(self.store)
-        self.shown = ShownLog(self.store)
+        self.shown = ShownLog(self.store, self.writer)
 
     def refresh(self) -> None:
         """Take up a new champion, generation or stock where there is one; what answers stays as it was where that fails."""
@@ -71,8 +78,11 @@ class Live:
 
     def stop(self) -> None:
         self._stop.set()
+        try:
+            self.shown.settle()
+        except Exception:
+            log.exception("what was shown last could not be written")
         self.writer.stop()
-        self._flush()
         self.store.close()
 
     def missing(self) -> list[str]:
@@ -113,15 +123,9 @@ class Live:
 
     def clock(self) -> Clock:
         """The moment of a question, in both times."""
-        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()))
+        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()), self.now())
 
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             self.refresh()
-            self._flush()
-
-    def _flush(self) -> None:
-        try:
             self.shown.flush()
-        except Exception:
-            log.exception("what was shown could not be written, trying again")

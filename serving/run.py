@@ -2,6 +2,9 @@
 
 import multiprocessing
 import os
+import shutil
+import tempfile
+from multiprocessing.context import SpawnProcess
 from threading import Event, Thread
 
 from granian import Granian
@@ -12,6 +15,7 @@ from regulars.settings import Settings
 from serving.store.database import is_sqlite, open_store
 
 WATCH_AGAIN_S = 5.0
+COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 
 
 def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
@@ -28,8 +32,11 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         )
     open_store(settings.database_url).close()
     os.environ.update(_environment(settings))
+    os.environ[COUNTED_IN] = tempfile.mkdtemp(prefix="regulars-metrics-")  # where the workers' counters are added up
     stopped = Event()
-    Thread(target=_keep_watching, args=(settings, stopped), daemon=True).start()
+    # in this thread: a worker that is forked while another thread imports waits forever for what that one was importing
+    watcher = _start_watcher(settings)
+    Thread(target=_keep_watching, args=(settings, watcher, stopped), daemon=True).start()
     try:
         Granian(
             "serving.app:create",
@@ -43,6 +50,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         ).serve()
     finally:
         stopped.set()
+        shutil.rmtree(os.environ[COUNTED_IN], ignore_errors=True)
 
 
 def _environment(settings: Settings) -> dict[str, str]:
@@ -56,14 +64,21 @@ def _environment(settings: Settings) -> dict[str, str]:
     }
 
 
-def _keep_watching(settings: Settings, stopped: Event) -> None:
-    """Run the watcher, again where it ended."""
-    spawn = multiprocessing.get_context("spawn")
-    while not stopped.is_set():
-        watcher = spawn.Process(target=_watch, args=(settings, os.getpid()), name="champions", daemon=True)
-        watcher.start()
+def _start_watcher(settings: Settings) -> SpawnProcess:
+    watcher = multiprocessing.get_context("spawn").Process(
+        target=_watch, args=(settings, os.getpid()), name="champions", daemon=True
+    )
+    watcher.start()
+    return watcher
+
+
+def _keep_watching(settings: Settings, watcher: SpawnProcess, stopped: Event) -> None:
+    """Run the watcher again where it ended."""
+    while True:
         watcher.join()
-        stopped.wait(WATCH_AGAIN_S)
+        if stopped.wait(WATCH_AGAIN_S):
+            return
+        watcher = _start_watcher(settings)
 
 
 def _watch(settings: Settings, parent: int) -> None:

@@ -47,9 +47,11 @@ class Service:
 
 
 @contextmanager
-def running(home: Path, database: str, *, workers: int, keys: dict[str, str] | None = None) -> Iterator[Service]:
+def running(
+    home: Path, database: str, *, workers: int, keys: dict[str, str] | None = None, **settings: object
+) -> Iterator[Service]:
     """A service with a key of every scope, ended at the end of the block."""
-    made, server = start(home, database, workers=workers, keys=keys)
+    made, server = start(home, database, workers=workers, keys=keys, **settings)
     try:
         yield made
     finally:
@@ -58,7 +60,7 @@ def running(home: Path, database: str, *, workers: int, keys: dict[str, str] | N
 
 
 def start(
-    home: Path, database: str, *, workers: int, keys: dict[str, str] | None = None
+    home: Path, database: str, *, workers: int, keys: dict[str, str] | None = None, **settings: object
 ) -> tuple[Service, subprocess.Popen[bytes]]:
     """The same, left to the caller to end: it leads a process group of its own."""
     if keys is None:
@@ -72,7 +74,9 @@ def start(
         "REGULARS_HOME": str(home),
         "REGULARS_DATABASE_URL": database,
         "REGULARS_TOKEN_SECRET": SECRET,
+        "REGULARS_TIME_BUDGET_MS": "10000",  # a busy machine is no reason to answer otherwise
         "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db",
+        **{f"REGULARS_{name.upper()}": str(value) for name, value in settings.items()},
     }
     command = [sys.executable, "-m", "cli.main", "serve", "--port", str(port), "--workers", str(workers)]
     with (home / "serve.log").open("a") as log:
@@ -83,7 +87,7 @@ def start(
     try:
         until(lambda: httpx.get(made.address + "/health/live").status_code == 200)
     except BaseException:
-        server.kill()
+        os.killpg(server.pid, signal.SIGKILL)
         raise
     return made, server
 

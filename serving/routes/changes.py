@@ -1,24 +1,20 @@
 """What a shop says of its products, customers and offers, in batches of rows."""
 
-import asyncio
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends
 from pydantic import Field
-from sqlalchemy.exc import SQLAlchemyError
 
 from serving.access import Caller, Worker, allow
 from serving.live import Live
-from serving.problems import Problem, describe
+from serving.problems import describe
+from serving.routes.durable import durable
 from serving.services.changes import check_changes, keep_changes
-from serving.store.writer import Overloaded
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
 
 Server = Annotated[Caller, Depends(allow("events"))]
 Rows = Annotated[list[Any], Field(min_length=1, max_length=1_000)]
-ANSWER_WITHIN_S = 10.0
-RETRY = {"Retry-After": "2"}
 EXAMPLE = {"accepted": 1, "rejected": [{"index": 1, "reason": "price: must be 0 or more"}]}
 RESPONSES = {200: {"content": {"application/json": {"example": EXAMPLE}}}} | describe(401, 403, 422, 429, 503)
 
@@ -43,11 +39,5 @@ async def offers(worker: Worker, caller: Server, rows: Rows) -> dict[str, Any]:
 
 async def _keep(worker: Live, name: str, rows: list[Any]) -> dict[str, Any]:
     checked = check_changes(name, rows, received_at=worker.now(), zone=worker.zone)
-    try:
-        waiting = asyncio.wrap_future(worker.writer.submit(lambda connection: keep_changes(connection, checked.rows)))
-        accepted = await asyncio.wait_for(waiting, ANSWER_WITHIN_S)
-    except Overloaded as error:
-        raise Problem(429, "too many rows wait to be written; send them again", headers=RETRY) from error
-    except (TimeoutError, SQLAlchemyError) as error:
-        raise Problem(503, "the database does not take rows now; send them again", headers=RETRY) from error
+    accepted = await durable(worker, lambda connection: keep_changes(connection, checked.rows), what="rows")
     return {"accepted": accepted, "rejected": checked.rejected}

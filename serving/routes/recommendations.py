@@ -142,7 +142,9 @@ class Recommendations(BaseModel):
     model_version: str
     placement: str
     items: list[Item]
-    fallback: str | None = Field(description="Null, or why the answer does not rest on this visitor.")
+    fallback: str | None = Field(
+        description="Null, or why the answer does not rest on this visitor, or not on the full ranking."
+    )
 
 
 @router.get(
@@ -225,12 +227,13 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 
 def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
-    loaded, shelf = _loaded(worker), worker.published()
-    more: dict[str, Any] = {"version": loaded.version, "clock": worker.clock(), "log": worker.shown}
+    loaded, shelf = worker.champions.recommender, worker.published()
+    model, policy = (None, f"generation-{shelf.generation}") if loaded is None else (loaded.model, loaded.policy)
+    more: dict[str, Any] = {"policy": policy, "clock": worker.clock(), "log": worker.shown, "budget": worker.budget}
     try:
         if whole_page:
-            return recommend_page(worker.store, shelf, loaded.model, questions, **more)
-        return recommend(worker.store, shelf, loaded.model, questions[0], **more)
+            return recommend_page(worker.store, shelf, model, questions, **more)
+        return recommend(worker.store, shelf, model, questions[0], **more)
     except DataError as error:
         raise Problem(404, str(error)) from error
 
@@ -239,34 +242,54 @@ BESIDE = {
     "response_model": None,
     "responses": describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 }
-Limit = Annotated[int, Query(ge=1, le=100)]
-Fields = Annotated[list[str] | None, Query(description=f"Any of {', '.join(FIELDS)}.")]
+
+
+class Beside(BaseModel):
+    """What may be asked of a product's neighbours, and who is shown them, so that clicks and orders are known as theirs."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    limit: int = Field(default=10, ge=1, le=100)
+    fields: list[str] = Field(default=[], description=f"Any of {', '.join(FIELDS)}.")
+    customer_id: Id | None = None
+    anonymous_id: Id | None = None
+    session_id: Id | None = None
 
 
 @router.get("/products/{product_id}/similar", summary="Products like this one", **BESIDE)
-def similar(worker: Worker, caller: Asker, product_id: str, limit: Limit = 10, fields: Fields = None) -> dict[str, Any]:
+def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> dict[str, Any]:
     """Products that the same shoppers like."""
-    return _beside(worker, product_id, together=False, limit=limit, fields=fields)
+    return _beside(worker, caller, product_id, asked, together=False)
 
 
 @router.get("/products/{product_id}/bought-together", summary="Products bought with this one", **BESIDE)
 def bought_together(
-    worker: Worker, caller: Asker, product_id: str, limit: Limit = 10, fields: Fields = None
+    worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]
 ) -> dict[str, Any]:
     """Products found in the same baskets."""
-    return _beside(worker, product_id, together=True, limit=limit, fields=fields)
+    return _beside(worker, caller, product_id, asked, together=True)
 
 
-def _beside(worker: Live, product_id: str, *, together: bool, limit: int, fields: list[str] | None) -> dict[str, Any]:
+def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> dict[str, Any]:
+    caller.check_customer(asked.customer_id)
     loaded = _loaded(worker)
+    question = Question(
+        customer_id=asked.customer_id or (None if asked.anonymous_id else caller.token_customer),
+        anonymous_id=asked.anonymous_id,
+        session_id=asked.session_id,
+        placement="product",
+        product_ids=(product_id,),
+        limit=asked.limit,
+        fields=_fields(asked.fields),
+    )
     body = beside(
         worker.published(),
         loaded.model,
-        product_id,
+        question,
         together=together,
-        limit=limit,
-        fields=_fields(fields or []),
-        version=loaded.version,
+        policy=loaded.policy,
+        clock=worker.clock(),
+        log=worker.shown,
     )
     if body is None:
         raise Problem(404, f"product {product_id} is not known")

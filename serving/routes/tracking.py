@@ -1,7 +1,7 @@
 """Events in: Segment's HTTP tracking API, so that its client libraries work with only the host set."""
 
-import asyncio
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,21 +10,19 @@ from zoneinfo import ZoneInfo
 import orjson
 from fastapi import APIRouter, Depends, Header, Request, Security
 from fastapi.concurrency import run_in_threadpool
-from sqlalchemy.exc import SQLAlchemyError
 
 from serving.access import BEARER, Caller, Worker, caller_of, header_key
 from serving.live import Live
+from serving.metrics import EVENTS
 from serving.problems import Problem, describe
+from serving.routes.durable import durable
 from serving.services.tracking import Refused, Sender, read_event
 from serving.store.events import EventRow, add_events
-from serving.store.writer import Overloaded
 
 router = APIRouter(prefix="/v1", tags=["events"])
 
 LARGEST_BATCH = 500 * 1024
 MOST_EVENTS = 2_500
-ANSWER_WITHIN_S = 5.0
-RETRY = {"Retry-After": "2"}
 SENDERS = ("storefront", "events")
 EXAMPLE = {
     "success": False,
@@ -103,10 +101,7 @@ async def _sender(
     """Who sends; the key may stand in the body as ``writeKey``."""
     written = body.get("writeKey")
     key = header_key(authorization) or (written if isinstance(written, str) else None)
-    origin = request.headers.get("origin")
-    caller: Caller = await run_in_threadpool(
-        caller_of, worker, key, scopes=SENDERS, token=x_customer_token, origin=origin
-    )
+    caller: Caller = await run_in_threadpool(caller_of, worker, request, key, scopes=SENDERS, token=x_customer_token)
     return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
 
 
@@ -157,7 +152,8 @@ async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: st
     now = worker.now()
     read = [_read(raw, call, sender, now, worker.zone) for raw in listed]
     rows = [row for row in read if isinstance(row, EventRow)]
-    added = iter(await _durable(worker, rows)) if rows else iter(())
+    kept = await durable(worker, lambda connection: add_events(connection, rows), what="events") if rows else []
+    added = iter(kept)
     events: list[dict[str, Any]] = []
     for raw, row in zip(listed, read, strict=True):
         if isinstance(row, EventRow):
@@ -165,6 +161,8 @@ async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: st
         else:
             told = raw.get("messageId") if isinstance(raw, dict) else None
             events.append({"messageId": told, "status": "rejected", "reason": row})
+    for status, times in Counter(event["status"] for event in events).items():
+        EVENTS.labels(status).inc(times)
     return {"success": all(event["status"] != "rejected" for event in events), "events": events}
 
 
@@ -174,21 +172,3 @@ def _read(raw: Any, call: str | None, sender: Sender, now: datetime, zone: ZoneI
         return read_event(raw, call=call, sender=sender, received_at=now, zone=zone)
     except Refused as reason:
         return str(reason)
-
-
-async def _durable(worker: Live, rows: Sequence[EventRow]) -> list[bool]:
-    """Whether each row is new, once all of them are on disk.
-
-    Raises:
-        Problem: 429 where too many wait, 503 where the database does not take them in time; then a client sends them again.
-    """
-    try:
-        waiting = asyncio.wrap_future(worker.writer.submit(lambda connection: add_events(connection, rows)))
-    except Overloaded as error:
-        raise Problem(429, "too many events wait to be written; send them again", headers=RETRY) from error
-    try:
-        return await asyncio.wait_for(waiting, ANSWER_WITHIN_S)
-    except TimeoutError as error:
-        raise Problem(503, "the database takes too long; send the events again", headers=RETRY) from error
-    except SQLAlchemyError as error:
-        raise Problem(503, "the database does not take events now; send them again", headers=RETRY) from error

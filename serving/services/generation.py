@@ -11,6 +11,7 @@ import pandas as pd
 from features.attributes import customer_attributes
 from features.build import read_customer_features
 from features.contacts import contacts
+from features.held_back import held_back
 from features.interactions import interactions
 from features.offer_facts import offer_facts
 from features.products import product_features
@@ -19,8 +20,10 @@ from features.standing import STANDING, customer_standing, stage_with_risk
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
 from regulars.settings import Settings
+from serving.services.attribution import SETTLED, WINDOW, attribute
 from serving.services.history import pack
 from serving.services.product_rules import ProductRule, matching, saved_rules
+from serving.services.shelf import POPULAR
 from serving.store.changes import remove_held_changes
 from serving.store.database import Store
 from serving.store.events import JOINED_WITHIN, Covered, remove_held
@@ -29,6 +32,7 @@ from serving.store.schema import CHANNELS, figures, histories, offers, products,
 from serving.store.shown import KEPT, remove_shown
 
 CHUNK = 1_000
+MOST_POPULAR = 1_000
 RETENTION = "retention-by-"
 CONTACT = ("name", "email", "phone", "locale", "timezone", "country")
 SCORES = ("churn_probability", "churn_low", "churn_high", "risk", "predicted_value")
@@ -56,12 +60,13 @@ def publish_generation(
     as_of: datetime,
     about: Mapping[str, Any],
     now: datetime,
+    attributed_within: timedelta = WINDOW,
 ) -> dict[str, int]:
     """The numbers of what was published: generation, customers, products, offers.
 
     ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
-    expected_uplift, expected_value, and where known uplift_se and expected_without. The generation that answered is kept
-    until the next publishing, for readers of it.
+    expected_uplift, expected_value, and where known uplift_se and expected_without. ``attributed_within``: see
+    ``attribute``. The generation that answered is kept until the next publishing, for readers of it.
 
     Raises:
         StoreError: where another publishing that began later has finished; nothing is changed then.
@@ -81,6 +86,9 @@ def publish_generation(
     add_rows(store, figures, generation, chunked(_figures(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
+    attribute(
+        store, window=attributed_within, received_before=max(now - SETTLED, as_of)
+    )  # before its events are removed
     remove_shown(store, before=now - KEPT)
     held = Covered(as_of, int(about.get("compacted_events", 0)))
     remove_held(store, held, visitors_before=now - JOINED_WITHIN)
@@ -237,7 +245,8 @@ def _products(tables: Tables, rules: Sequence[ProductRule], *, as_of: datetime) 
 
 
 def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
-    """The retention figures by everything they can be asked by; none for a shop without orders."""
+    """The most popular products; the retention figures by everything they can be asked by, none for a shop without orders."""
+    yield {"name": POPULAR, "body": json.dumps(_popular(tables, as_of=as_of))}
     for by in get_args(By):
         try:
             rows = retention(tables, as_of=as_of, by=by)
@@ -245,6 +254,17 @@ def _figures(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
             return
         kept = [{name: _value(value) for name, value in row.items()} for row in rows.to_dict("records")]
         yield {"name": f"{RETENTION}{by}", "body": json.dumps(kept)}
+
+
+def _popular(tables: Tables, *, as_of: datetime) -> list[str]:
+    """Ids of the products that most customers ordered or looked at, most first."""
+    products = product_features(tables, as_of=as_of)
+    back = sorted(held_back(tables, as_of=as_of))
+    wanted = products.filter(products.count_customers > 0)
+    wanted = wanted.filter(wanted.product_id.notin(back)) if back else wanted
+    order = wanted.order_by(wanted.count_customers.desc(), wanted.product_id).limit(MOST_POPULAR)
+    found: list[str] = order.select("product_id").execute()["product_id"].tolist()
+    return found
 
 
 def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:

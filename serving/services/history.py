@@ -34,10 +34,11 @@ def unpack(body: bytes) -> History:
 
 @dataclass(frozen=True)
 class Clock:
-    """Now, in seconds since 1970: the clock's, and as the published data sees it (see ``clock.service_time``)."""
+    """Now, in seconds since 1970: the clock's, ``at`` exactly, and as the published data sees it (``clock.service_time``)."""
 
     now: int
     shop: int
+    at: datetime
 
 
 Newest = Sequence[tuple[datetime, str]]

@@ -1,23 +1,28 @@
 """What a shopper would like next."""
 
 import secrets
+import time
 import uuid
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import numpy as np
+import orjson
 
 from regulars.errors import DataError
+from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
 from regulars.models.recommender import Recommender
+from serving.metrics import ANSWERS
+from serving.services.degrees import Budget, answer
 from serving.services.history import Clock, Newest, history_of, newest_of_customer, newest_of_visitor
+from serving.services.remembered import Memory
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
-from serving.store.shown import ShownLog
+from serving.store.shown import ShownLog, ShownRow
 
 T = TypeVar("T")
 
@@ -45,38 +50,46 @@ class Question:
 
 
 def recommend(
-    store: Store, shelf: Shelf, model: Recommender, question: Question, *, version: int, clock: Clock, log: ShownLog
+    store: Store,
+    shelf: Shelf,
+    model: Recommender | None,
+    question: Question,
+    *,
+    policy: str,
+    clock: Clock,
+    log: ShownLog,
+    budget: Budget,
 ) -> dict[str, Any]:
-    """The body of the answer.
+    """The body of the answer; without a model, what is popular.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], version=version, clock=clock, log=log)
-    recommendation_id = _keep(log, answers, shown, clock=clock)
-    body = {"recommendation_id": recommendation_id, "model_version": f"recommender-{version}"}
-    return body | _slot(shelf, answers[0], question)
+    answers, shown = _answers(store, shelf, model, [question], policy=policy, clock=clock, log=log, budget=budget)
+    recommendation_id = _keep(log, [question], answers, shown, policy=policy, clock=clock)
+    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answers[0], question)
 
 
 def recommend_page(
     store: Store,
     shelf: Shelf,
-    model: Recommender,
+    model: Recommender | None,
     questions: Sequence[Question],
     *,
-    version: int,
+    policy: str,
     clock: Clock,
     log: ShownLog,
+    budget: Budget,
 ) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, version=version, clock=clock, log=log)
+    answers, shown = _answers(store, shelf, model, questions, policy=policy, clock=clock, log=log, budget=budget)
     return {
-        "recommendation_id": _keep(log, answers, shown, clock=clock),
-        "model_version": f"recommender-{version}",
+        "recommendation_id": _keep(log, questions, answers, shown, policy=policy, clock=clock),
+        "model_version": policy,
         "placements": [
             _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
         ],
@@ -86,38 +99,36 @@ def recommend_page(
 def beside(
     shelf: Shelf,
     model: Recommender,
-    product_id: str,
+    question: Question,
     *,
     together: bool,
-    limit: int,
-    fields: Sequence[str],
-    version: int,
+    policy: str,
+    clock: Clock,
+    log: ShownLog,
 ) -> dict[str, Any] | None:
-    """Products like ``product_id``, or bought with it; None where nothing is known of it."""
+    """Products like the question's one product, or bought with it; None where nothing is known of it."""
+    (product_id,) = question.product_ids
     if product_id not in model.retrieval.ids and product_id not in shelf.ids:
         return None
     ask = model.bought_together if together else model.similar
-    answer = ask(product_id, n=limit, allowed=shelf.allowed(Filters(), model.retrieval.ids))
-    return {
-        "recommendation_id": _new_id(),
-        "model_version": f"recommender-{version}",
-        "placement": "product",
-        "items": [_item(shelf, item, fields) for item in answer.items],
-        "fallback": answer.fallback,
-    }
+    found = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
+    recommendation_id = _keep(log, [question], [found], (), policy=policy, clock=clock)
+    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, found, question)
 
 
 def _answers(
     store: Store,
     shelf: Shelf,
-    model: Recommender,
+    model: Recommender | None,
     questions: Sequence[Question],
     *,
-    version: int,
+    policy: str,
     clock: Clock,
     log: ShownLog,
+    budget: Budget,
 ) -> tuple[list[Answer], tuple[str, ...]]:
     """One answer per question, and what was shown before the first of them."""
+    began = time.perf_counter()
     first = questions[0]
     before = _shown(log, first.after)
     who, newest = (first.customer_id, first.anonymous_id, first.session_id), _newest(store, shelf, first)
@@ -128,11 +139,18 @@ def _answers(
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
     taken, answers = list(before), []
+    ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
-        context = _context(model, shelf, replace(question, country=country), taken, clock.shop)
-        key = (version, who, question.filters, context.of_weighing)
-        weighed = _recalled(shelf, key, state, lambda asked=context: model.weigh(history, asked))
-        answers.append(model.choose(weighed, context, n=question.limit))
+        context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
+        degree = budget.degree(time.perf_counter() - began)
+        key = (policy, who, question.filters, context.of_weighing)
+        memory = None if state is None else Memory(shelf.remembered, key, state)
+        given, degree = answer(
+            model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=budget,
+            memory=memory,
+        )  # fmt: skip
+        ANSWERS.labels(degree, question.placement).inc()
+        answers.append(given)
         taken += [item.product_id for item in answers[-1].items]
     return answers, before
 
@@ -148,8 +166,8 @@ def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callabl
     return found
 
 
-def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
-    steering = shelf.steering(question.placement, model.retrieval.ids)
+def _context(ids: IdMap, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
+    steering = shelf.steering(question.placement, ids)
     ranked = question.candidates is not None or (question.placement in SHELVES and bool(question.product_ids))
     return Context(
         moment=moment,
@@ -157,7 +175,7 @@ def _context(model: Recommender, shelf: Shelf, question: Question, taken: Sequen
         product_ids=question.product_ids,
         repeat=question.repeat,
         exclude=frozenset((*question.exclude, *taken)),
-        allowed=shelf.allowed(question.filters, model.retrieval.ids),
+        allowed=shelf.allowed(question.filters, ids),
         candidates=question.candidates,
         diversity=question.diversity,
         pinned=() if ranked else steering.pinned,
@@ -177,13 +195,36 @@ def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
     return found
 
 
-def _keep(log: ShownLog, answers: Sequence[Answer], before: Sequence[str], *, clock: Clock) -> str:
-    recommendation_id = _new_id()
+def _keep(
+    log: ShownLog,
+    questions: Sequence[Question],
+    answers: Sequence[Answer],
+    before: Sequence[str],
+    *,
+    policy: str,
+    clock: Clock,
+) -> str:
+    """Log what is shown, and to whom; the id it goes by."""
+    who, slots = questions[0], list(zip(questions, answers, strict=True))
     items = [item for answer in answers for item in answer.items]
-    shown = [*before, *(item.product_id for item in items)]
-    at = datetime.fromtimestamp(clock.now, UTC)
-    log.add(recommendation_id, shown, [item.propensity for item in items], at=at)
-    return recommendation_id
+    row = ShownRow(
+        recommendation_id=f"rec_{uuid.uuid4().hex}",
+        customer_id=who.customer_id,
+        anonymous_id=who.anonymous_id,
+        session_id=who.session_id,
+        policy=policy,
+        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
+        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
+        product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
+        created_at=clock.at,
+    )
+    log.add(row)
+    return row.recommendation_id
+
+
+def _shown_slot(question: Question, answer: Answer) -> dict[str, Any]:
+    items = [[item.product_id, item.score, item.propensity] for item in answer.items]
+    return {"placement": question.placement, "items": items}
 
 
 def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
@@ -216,10 +257,6 @@ def _joined(first: History, then: History) -> History:
     order = np.argsort(at, kind="stable")
     products, kinds = [*first.product_ids, *then.product_ids], [*first.kinds, *then.kinds]
     return History([products[place] for place in order], at[order], [kinds[place] for place in order])
-
-
-def _new_id() -> str:
-    return f"rec_{uuid.uuid4().hex}"
 
 
 def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:

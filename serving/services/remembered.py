@@ -6,6 +6,7 @@ It holds as long as the visitor does nothing new, the products and the model sta
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from threading import Lock
 from typing import Generic, TypeVar
 
@@ -38,3 +39,19 @@ class Remembered(Generic[T]):
             self._kept[key] = (time.monotonic(), state, value)
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
+
+
+@dataclass(frozen=True)
+class Memory(Generic[T]):
+    """One place in ``Remembered``."""
+
+    kept: Remembered[T]
+    key: Hashable
+    state: Hashable
+
+    def recall(self) -> T | None:
+        """What was kept there while things were as they are; None where nothing is."""
+        return self.kept.get(self.key, state=self.state)
+
+    def keep(self, value: T) -> None:
+        self.kept.put(self.key, value, state=self.state)

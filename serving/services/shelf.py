@@ -17,9 +17,10 @@ from serving.store.changes import changes_after, changes_not_in
 from serving.store.database import Store
 from serving.store.events import Covered
 from serving.store.generations import GenerationRow
-from serving.store.published import all_offers, all_products
+from serving.store.published import all_offers, all_products, figures_of
 
 Mask = NDArray[np.bool_]
+POPULAR = "popular"
 FIELDS = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
 
 
@@ -56,6 +57,7 @@ class Shelf:
     ids: IdMap
     attributes: Sequence[str]
     offers: tuple[Mapping[str, Any], ...]
+    popular: tuple[str, ...] = ()
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
@@ -190,6 +192,7 @@ def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
         ids=IdMap(product_id for product_id, _ in products),
         attributes=[attributes for _, attributes in products],
         offers=tuple(json.loads(offer) for offer in all_offers(store, generation.generation)),
+        popular=tuple(json.loads(figures_of(store, generation.generation, POPULAR) or "[]")),
     )
     shelf._columns  # noqa: B018 - read now, so that the first request does not wait for it
     return shelf

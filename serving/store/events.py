@@ -168,6 +168,14 @@ def compacted(store: Store, name: str = COMPACTED) -> int:
     return int(value or 0)
 
 
+def waiting_for_the_lake(store: Store) -> tuple[int, datetime | None]:
+    """How many events are not in the lake yet, and when the oldest of them was received."""
+    behind = events.c.seq > compacted(store)
+    with store.reading() as connection:
+        row = connection.execute(select(func.count(), func.min(events.c.received_at)).where(behind)).one()
+    return int(row[0]), row[1]
+
+
 def set_compacted(store: Store, seq: int, name: str = COMPACTED) -> None:
     with store.writing() as connection:
         connection.execute(delete(state).where(state.c.name == name))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import delete, select, text
+from sqlalchemy import Select, Update, delete, null, select, text, update
 from sqlalchemy.sql import ColumnElement
 
 from serving.store.database import Store
@@ -15,6 +15,7 @@ from serving.store.schema import (
     histories,
     identities,
     profiles,
+    shown_recommendations,
 )
 
 HELD = {"profiles": profiles, "histories": histories}
@@ -33,6 +34,7 @@ def forget_in_store(store: Store, customer_id: str) -> dict[str, int]:
             removed[name] = connection.execute(delete(table).where(table.c.subject == customer_id)).rowcount
         for name, table in HELD.items():
             removed[name] = connection.execute(delete(table).where(table.c.customer_id == customer_id)).rowcount
+        removed["shown_recommendations"] = connection.execute(_nobody(customer_id)).rowcount  # needs the identities
         for name, query in _visits(customer_id).items():
             removed[name] = connection.execute(delete(VISITS[name]).where(query)).rowcount
         removed["changes"] = connection.execute(delete(changes).where(_told(customer_id))).rowcount
@@ -45,16 +47,31 @@ def held_in_store(store: Store, customer_id: str) -> dict[str, list[dict[str, An
     wanted = {name: select(table).where(table.c.customer_id == customer_id) for name, table in HELD.items()}
     wanted |= {name: select(table).where(table.c.subject == customer_id) for name, table in BY_SUBJECT.items()}
     wanted |= {name: select(VISITS[name]).where(query) for name, query in _visits(customer_id).items()}
+    wanted["shown_recommendations"] = select(shown_recommendations).where(_shown_to(customer_id))
     wanted["changes"] = select(changes).where(_told(customer_id))
     with store.reading() as connection:
         found = {name: connection.execute(query).mappings().all() for name, query in wanted.items()}
     return {name: [dict(row) for row in rows] for name, rows in found.items() if rows}
 
 
+def _shown_to(customer_id: str) -> ColumnElement[bool]:
+    shown = shown_recommendations.c
+    return (shown.customer_id == customer_id) | shown.anonymous_id.in_(_known_as(customer_id))
+
+
+def _nobody(customer_id: str) -> Update:
+    """What was shown stays, as shown to nobody, so that reports keep their sums."""
+    names = ("customer_id", "anonymous_id", "session_id")
+    return update(shown_recommendations).where(_shown_to(customer_id)).values(dict.fromkeys(names, null()))
+
+
+def _known_as(customer_id: str) -> Select[tuple[str]]:
+    return select(identities.c.anonymous_id).where(identities.c.customer_id == customer_id)
+
+
 def _visits(customer_id: str) -> dict[str, ColumnElement[bool]]:
     """The events of a customer, and of the visitors who turned out to be them; then who those visitors were."""
-    known_as = select(identities.c.anonymous_id).where(identities.c.customer_id == customer_id)
-    theirs = (events.c.customer_id == customer_id) | events.c.anonymous_id.in_(known_as)
+    theirs = (events.c.customer_id == customer_id) | events.c.anonymous_id.in_(_known_as(customer_id))
     return {"events": theirs, "identities": identities.c.customer_id == customer_id}
 
 
@@ -68,5 +85,5 @@ def _scrub(store: Store) -> None:
         if store.is_sqlite:
             connection.execute(text("pragma wal_checkpoint(truncate)"))
             return
-        for table in (*HELD, *BY_SUBJECT, *VISITS, "changes", "decision_outcomes"):
+        for table in (*HELD, *BY_SUBJECT, *VISITS, "changes", "decision_outcomes", "shown_recommendations"):
             connection.execute(text(f"vacuum (full) {table}"))

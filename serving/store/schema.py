@@ -178,15 +178,50 @@ decision_outcomes = Table(
     Column("received_at", Moment, nullable=False, index=True),
 )
 
-# One row per recommendation given, without its visitor: what a next page may not show again, and with which propensity each
-# product came. JSON lists; product_ids holds the pages before as well, propensities only this one's.
+# One row per recommendation given: to whom, by which model, what. slots: JSON list of {"placement", "items": [[product_id,
+# score, propensity], ...]}, items in the order of their ranks. summary: "home:4,cart:3", how many products each slot that
+# was not empty showed. product_ids: JSON list, with the pages before as well: what a next page may not show again.
 shown_recommendations = Table(
     "shown_recommendations",
     metadata,
     Column("recommendation_id", Text, primary_key=True),
+    Column("customer_id", _id()),
+    Column("anonymous_id", _id()),
+    Column("session_id", _id()),
+    Column("policy", Text, nullable=False),
+    Column("slots", Text, nullable=False),
+    Column("summary", Text, nullable=False),
     Column("product_ids", Text, nullable=False),
-    Column("propensities", Text, nullable=False),
     Column("created_at", Moment, nullable=False, index=True),
+    Index("shown_to_customer", "customer_id", "created_at"),
+    Index("shown_to_visitor", "anonymous_id", "created_at"),
+    Index("shown_in_session", "session_id", "created_at"),
+)
+
+# One row per quarter of an hour and placement: slots and products shown, of recommendations that are kept no more.
+shown_counts = Table(
+    "shown_counts",
+    metadata,
+    Column("quarter", BigInteger, primary_key=True),
+    Column("placement", Text, primary_key=True),
+    Column("views", Integer, nullable=False),
+    Column("products", Integer, nullable=False),
+)
+
+# One row per click on a product that a recommendation showed (kind "click", cause: the recommendation_id) and per ordered
+# product that was shown before (kind "order", cause: a hash of the order_id); it names no customer. touch: "named" by the
+# event, "clicked" or "shown" last. revenue: in the shop's currency, null for clicks.
+attributions = Table(
+    "attributions",
+    metadata,
+    Column("kind", Text, primary_key=True),
+    Column("cause", Text, primary_key=True),
+    Column("product_id", _id(), primary_key=True),
+    Column("recommendation_id", Text, nullable=False),
+    Column("placement", Text, nullable=False),
+    Column("touch", Text, nullable=False),
+    Column("occurred_at", Moment, nullable=False, index=True),
+    Column("revenue", Double),
 )
 
 # One row per rule of the shop about which products come first or last; evaluated when publishing.

@@ -1,69 +1,187 @@
-"""Recommendations given: what a next page may not show again."""
+"""Recommendations given: to whom and what; what a next page may not show again."""
 
 import json
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import BigInteger, Connection, delete, func, insert, select, type_coerce
+from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
-from serving.store.schema import shown_recommendations
+from serving.store.schema import EPOCH, shown_counts, shown_recommendations
+from serving.store.writer import GroupWriter, Overloaded
 
 KEPT = timedelta(days=30)
+QUARTER = timedelta(minutes=15)
+MOST_WAITING = 100_000
+WRITTEN_WITHIN_S = 10.0
+ON_ITS_WAY_S = (0.0, 0.02, 0.1)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ShownRow:
+    """One recommendation on its way into the store; see the table ``shown_recommendations``."""
+
+    recommendation_id: str
+    customer_id: str | None
+    anonymous_id: str | None
+    session_id: str | None
+    policy: str
+    slots: str
+    summary: str
+    product_ids: str
+    created_at: datetime
 
 
 class ShownLog:
-    """What one worker showed; nothing says to whom.
+    """What one worker showed, written by the worker's writer beside the requests, which do not wait for it.
 
-    On SQLite, which has one worker and one writer, rows are written by ``flush`` in groups and known before that from
-    memory; a kill loses those of the last half second. On PostgreSQL each is written at once, so that every worker knows it.
+    On SQLite, which has one worker, rows are written when ``flush`` is called, twice a second, and known before that from
+    memory. On PostgreSQL a write begins at once, and takes all that came while the one before it was under way, so that
+    every worker knows a recommendation within milliseconds. A kill loses what was not written. Where the database takes
+    nothing, 100,000 recommendations wait, then the oldest are dropped: ``dropped`` counts them.
     """
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._waiting: dict[str, dict[str, Any]] = {}
-        self._flushing = Lock()
+    def __init__(self, store: Store, writer: GroupWriter) -> None:
+        self._store, self._writer = store, writer
+        self._waiting: dict[str, ShownRow] = {}
+        self._taken: dict[str, ShownRow] = {}
+        self._write: Future[Any] | None = None
+        self._lock = Lock()
+        self.dropped = 0
 
-    def add(
-        self, recommendation_id: str, product_ids: Sequence[str], propensities: Sequence[float], *, at: datetime
-    ) -> None:
-        """Keep what was shown under ``recommendation_id``, pages before it included."""
-        row = {
-            "recommendation_id": recommendation_id,
-            "product_ids": json.dumps(list(product_ids)),
-            "propensities": json.dumps(list(propensities)),
-            "created_at": at,
-        }
-        self._waiting[recommendation_id] = row
+    def add(self, row: ShownRow) -> None:
+        """Keep what was shown."""
+        with self._lock:
+            self._waiting[row.recommendation_id] = row
+            if len(self._waiting) > MOST_WAITING:
+                del self._waiting[next(iter(self._waiting))]
+                self.dropped += 1
         if not self._store.is_sqlite:
             self.flush()
 
     def before(self, recommendation_id: str) -> tuple[str, ...] | None:
         """All products up to and with that recommendation; None where it is not known (any more)."""
-        waiting = self._waiting.get(recommendation_id)
-        if waiting is not None:
-            return tuple(json.loads(waiting["product_ids"]))
+        for pause in (0.0,) if self._store.is_sqlite else ON_ITS_WAY_S:  # another worker may be writing it just now
+            time.sleep(pause)
+            known = self._waiting.get(recommendation_id) or self._taken.get(recommendation_id)
+            found = self._written(recommendation_id) if known is None else known.product_ids
+            if found is not None:
+                return tuple(json.loads(found))
+        return None
+
+    def flush(self) -> "Future[Any] | None":
+        """Let the writer begin with what waits, where it has not begun; what is under way, None where nothing is."""
+        with self._lock:
+            if self._write is not None or not self._waiting:
+                return self._write
+            rows = list(self._waiting.values())
+            try:
+                write = self._writer.submit(lambda connection: add_shown(connection, rows))
+            except Overloaded:
+                return None
+            self._taken, self._waiting, self._write = self._waiting, {}, write
+        write.add_done_callback(self._done)
+        return write
+
+    def settle(self) -> None:
+        """Return once everything that was added is written.
+
+        Raises:
+            Exception: what the database said, or TimeoutError after 10 seconds.
+        """
+        while (write := self.flush()) is not None:
+            write.result(WRITTEN_WITHIN_S)
+
+    def _done(self, write: "Future[Any]") -> None:
+        failed = write.exception()
+        with self._lock:
+            if failed is not None:
+                self._waiting = self._taken | self._waiting
+            self._taken, self._write = {}, None
+        if failed is not None:
+            log.error("what was shown could not be written, trying again: %s", failed)
+        elif not self._store.is_sqlite:
+            self.flush()
+
+    def _written(self, recommendation_id: str) -> str | None:
         wanted = select(shown_recommendations.c.product_ids)
         wanted = wanted.where(shown_recommendations.c.recommendation_id == recommendation_id)
         with self._store.reading() as connection:
-            found = connection.execute(wanted).scalar()
-        return None if found is None else tuple(json.loads(found))
+            return connection.execute(wanted).scalar()
 
-    def flush(self) -> None:
-        """Write what waits; where that fails it goes on waiting."""
-        with self._flushing:
-            rows = list(self._waiting.values())
-            if not rows:
-                return
-            with self._store.writing() as connection:
-                connection.execute(insert(shown_recommendations), rows)
-            for row in rows:
-                del self._waiting[row["recommendation_id"]]
+
+def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:
+    """Write what was shown, inside a transaction."""
+    connection.execute(insert(shown_recommendations), [row.__dict__ for row in rows])
+
+
+@dataclass(frozen=True)
+class Views:
+    """Slots and products that a placement showed in the quarter of an hour from ``at`` on."""
+
+    at: datetime
+    placement: str
+    views: int
+    products: int
+
+
+def views_between(connection: Connection, start: datetime, end: datetime) -> list[Views]:
+    """What was shown in [start, end), which must begin and end with a quarter of an hour."""
+    column = shown_counts.c
+    kept = select(column.quarter, column.placement, column.views, column.products)
+    kept = kept.where(column.quarter >= _quarter(start), column.quarter < _quarter(end))
+    inside = (shown_recommendations.c.created_at >= start) & (shown_recommendations.c.created_at < end)
+    return [*_views(connection.execute(kept)), *_views(_counted(connection, inside))]
 
 
 def remove_shown(store: Store, *, before: datetime) -> None:
-    """Remove what was shown before ``before``."""
+    """Remove what was shown before ``before``, rounded down to a quarter of an hour, and keep how much it was."""
+    before = EPOCH + _quarter(before) * QUARTER
+    old = shown_recommendations.c.created_at < before
+    dialect = sqlite if store.is_sqlite else postgresql
+    added = dialect.insert(shown_counts)
+    added = added.on_conflict_do_update(
+        index_elements=["quarter", "placement"],
+        set_={name: shown_counts.c[name] + added.excluded[name] for name in ("views", "products")},
+    )
     with store.writing() as connection:
-        connection.execute(delete(shown_recommendations).where(shown_recommendations.c.created_at < before))
+        counts = [
+            {"quarter": quarter, "placement": placement, "views": views, "products": products}
+            for quarter, placement, views, products in _counted(connection, old)
+        ]
+        if counts:
+            connection.execute(added, counts)
+        connection.execute(delete(shown_recommendations).where(old))
+
+
+def _quarter(at: datetime) -> int:
+    return (at - EPOCH) // QUARTER
+
+
+def _counted(connection: Connection, wanted: Any) -> list[tuple[int, str, int, int]]:
+    """(quarter, placement, slots, products) of the shown rows that are ``wanted``."""
+    microseconds = type_coerce(shown_recommendations.c.created_at, BigInteger)
+    quarter = microseconds // (QUARTER // timedelta(microseconds=1))
+    summary = shown_recommendations.c.summary
+    grouped = select(quarter, summary, func.count()).where(wanted, summary != "").group_by(quarter, summary)
+    found: dict[tuple[int, str], list[int]] = {}
+    for at, text, times in connection.execute(grouped):
+        for slot in text.split(","):
+            placement, _, products = slot.partition(":")
+            counts = found.setdefault((at, placement), [0, 0])
+            counts[0] += times
+            counts[1] += times * int(products)
+    return [(at, placement, views, products) for (at, placement), (views, products) in found.items()]
+
+
+def _views(counts: Iterable[Any]) -> list[Views]:
+    return [Views(EPOCH + quarter * QUARTER, placement, *numbers) for quarter, placement, *numbers in counts]

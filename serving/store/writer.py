@@ -40,6 +40,11 @@ class GroupWriter:
         if self._thread.is_alive():
             self._thread.join()
 
+    @property
+    def waiting(self) -> int:
+        """How many writes wait, about."""
+        return self._waiting.qsize()
+
     def submit(self, write: Write) -> "Future[Any]":
         """``write`` gets a connection inside a transaction; its result is the future's, after the commit.
 

@@ -1,9 +1,10 @@
 """What every store promises: SQLite and PostgreSQL give the same answers."""
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ from serving.store.published import (
     scored_page,
 )
 from serving.store.schema import histories, products, profiles, state
-from serving.store.shown import KEPT, ShownLog, remove_shown
+from serving.store.shown import KEPT, ShownLog, ShownRow, add_shown, remove_shown, views_between
+from serving.store.writer import MOST_WAITING as MOST_QUEUED
+from serving.store.writer import GroupWriter
 from tests.builders import at, profile_row
 
 NOW = at("2024-06-01T12:00")
@@ -272,17 +275,61 @@ def test_an_address_that_cannot_be_used_is_said(wrong: str) -> None:
         open_store(wrong)
 
 
+def shown_row(name: str, *products: str, at: datetime = NOW, **who: str) -> ShownRow:
+    slots = json.dumps([{"placement": "home", "items": [[product, 0.5, 1.0] for product in products]}])
+    told = {"customer_id": None, "anonymous_id": None, "session_id": None} | who
+    summary = f"home:{len(products)}"
+    return ShownRow(
+        name, policy="p", slots=slots, summary=summary, product_ids=json.dumps(products), created_at=at, **told
+    )
+
+
 def test_what_was_shown_is_known_at_once_and_kept_for_thirty_days(store: Store) -> None:
-    log = ShownLog(store)
-    log.add("rec_1", ["tea", "pot"], [1.0, 0.5], at=NOW - timedelta(days=31))
-    log.add("rec_2", ["tea"], [1.0], at=NOW)
+    writer = GroupWriter(store)
+    writer.start()
+    log = ShownLog(store, writer)
+    log.add(shown_row("rec_1", "tea", "pot", at=NOW - timedelta(days=31)))
+    log.add(shown_row("rec_2", "tea"))
     assert log.before("rec_1") == ("tea", "pot")
     assert log.before("rec_3") is None
-    log.flush()
-    log.flush()
-    assert ShownLog(store).before("rec_2") == ("tea",)
+    log.settle()
+    log.settle()
+    writer.stop()
+    assert ShownLog(store, writer).before("rec_2") == ("tea",)
     remove_shown(store, before=NOW - KEPT)
     assert (log.before("rec_1"), log.before("rec_2")) == (None, ("tea",))
+
+
+def test_what_was_shown_waits_while_the_writer_takes_nothing(store: Store) -> None:
+    writer = GroupWriter(store)
+    for _ in range(MOST_QUEUED):
+        writer.submit(lambda connection: None)
+    log = ShownLog(store, writer)
+    log.add(shown_row("rec_1", "tea"))
+    assert log.flush() is None
+    writer.start()
+    while log.before("rec_1") is None or log.flush() is None:
+        pass  # the queue is emptied in a moment
+    log.settle()
+    writer.stop()
+    assert ShownLog(store, writer).before("rec_1") == ("tea",)
+
+
+def test_how_much_was_shown_outlasts_what_was_shown(store: Store) -> None:
+    days = [NOW - timedelta(days=back, minutes=minutes) for back, minutes in ((40, 0), (40, 20), (31, 0), (1, 0))]
+    with store.writing() as connection:
+        add_shown(connection, [shown_row(f"rec_{day}", "tea", "pot", at=day) for day in days])
+
+    def counts() -> list[tuple[datetime, int, int]]:
+        with store.reading() as connection:
+            found = views_between(connection, at("2024-01-01"), at("2024-07-01"))
+        return sorted((view.at, view.views, view.products) for view in found)
+
+    quarters = [(quarter, 1, 2) for quarter in sorted(day.replace(minute=day.minute // 15 * 15) for day in days)]
+    assert counts() == quarters
+    for before in (NOW - timedelta(days=35), NOW - KEPT, NOW - KEPT):
+        remove_shown(store, before=before)
+        assert counts() == quarters
 
 
 def test_what_is_committed_is_on_disk(store: Store) -> None:

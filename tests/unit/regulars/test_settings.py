@@ -39,6 +39,7 @@ def test_secrets_and_passwords_are_masked() -> None:
         ("WORKERS", "many"),
         ("WORKERS", "0"),
         ("RISK_HIGH", "2"),
+        ("ATTRIBUTION_DAYS", "16"),
         ("TIERS", "gold:10"),
         ("TIERS", "low:0,high"),
     ],
@@ -52,3 +53,10 @@ def test_loyalty_tiers_are_read_from_one_line() -> None:
     settings = read_settings({"REGULARS_TIERS": "member:0, friend:99.5"})
     assert settings.tiers == (("member", 0.0), ("friend", 99.5))
     assert settings.masked()["tiers"] == "member:0,friend:99.5"
+
+
+def test_proxies_are_read_from_one_line() -> None:
+    settings = read_settings({"REGULARS_TRUSTED_PROXIES": "10.0.0.5, 192.0.2.0/24"})
+    assert settings.trusted_proxies == ("10.0.0.5", "192.0.2.0/24")
+    assert settings.masked()["trusted_proxies"] == "10.0.0.5,192.0.2.0/24"
+    assert read_settings({}).trusted_proxies == ()
