@@ -16,6 +16,8 @@ from cli.training import show_recorded, show_trained, train_model
 from features.products import product_features
 from features.sources.complete_journey import import_complete_journey
 from regulars.intake import Report
+from regulars.models.asking import Recommendation
+from regulars.models.recommendation_texts import reason_text
 from serving.run import serve as run_service
 from serving.services import keys as shop_keys
 from serving.store import open_store
@@ -147,7 +149,7 @@ def _show_answers(shop: Shop, versions: dict[str, Version], as_of: datetime) -> 
                 "product": liked["product_id"],
                 "name": liked["name"],
                 "price": [f"{price:.2f}" for price in liked["price"]],
-                "reason": liked["reason"],
+                "reason": [reason_text(Recommendation("", 1, 0.0, code)) for code in liked["reason"]],
             }
         ),
         title=f"What customer {regular} would like next",

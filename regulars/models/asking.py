@@ -59,7 +59,8 @@ class Context:
 class Recommendation:
     """One product. ``score`` is the probability (0-1) that ``Recommender.about["score"]`` names where a ranker made it; beside
     a product or a cart it is only an order. ``reason_product_id`` is the one of the history or the page that the reason
-    rests on. ``propensity`` is the probability (0-1) with which it came: below 1 where it was drawn.
+    rests on; ``every_days``: how often it was bought before, where that is known. ``propensity`` is the probability (0-1) with
+    which it came: below 1 where it was drawn.
     """
 
     product_id: str
@@ -68,6 +69,7 @@ class Recommendation:
     reason_code: str
     reason_product_id: str | None = None
     propensity: float = 1.0
+    every_days: int | None = None
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ NEWEST = 500
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 STRENGTH_HALF_LIFE_DAYS = 60.0
 SAME_VISIT_DAYS = 1 / 24
+LEAST_DAYS = 3
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], str
     products, place = np.unique(rows, return_inverse=True)
     weights = np.bincount(place, weights=faded, minlength=len(products)).astype(float)
     return Known(rows, (moment - at) / DAY_S, bought, faded, products, place, weights)
+
+
+def rhythm(known: Known, row: int) -> int | None:
+    """After how many days, on average, a product was bought again; None where it was on fewer than 3 days."""
+    days = np.unique(np.floor(known.days[(known.rows == row) & known.bought]))
+    return None if len(days) < LEAST_DAYS else round(float(days[-1] - days[0]) / (len(days) - 1))
 
 
 def faded_by(at: NDArray[np.int64], last: NDArray[np.int64] | int) -> Floats:

@@ -21,7 +21,7 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, History, Known, known_history
+from regulars.models.history import DAY_S, NOTHING, History, Known, known_history, rhythm
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.neighbours import strongest
@@ -250,7 +250,8 @@ class Recommender:
 
     def _item(self, known: Known, context: Context, rank: int, row: int, score: float) -> Recommendation:
         code, because = self._reason(known, context, row)
-        return Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because)
+        every = rhythm(known, row) if code == "bought_before" else None
+        return Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because, every_days=every)
 
     def _first(self, known: Known, context: Context) -> list[int]:
         """Pinned products, and for who has no history what is popular in their country, as far as permitted."""

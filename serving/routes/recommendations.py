@@ -35,7 +35,7 @@ EXAMPLE = {
             "product_id": "1082185",
             "rank": 1,
             "score": 0.58,
-            "reason": {"code": "bought_before", "product_id": "1082185"},
+            "reason": {"code": "bought_before", "product_id": "1082185", "text": "You buy this every 2 weeks"},
             "name": "BANANAS",
             "price": 0.99,
         }
@@ -116,9 +116,10 @@ class AskedMore(Asked):
 
 
 class Reason(BaseModel):
-    """Why a product is there; ``product_id`` is the one it rests on."""
+    """Why a product is there; ``product_id`` is the one it rests on, ``text`` a sentence for shoppers."""
 
     code: str
+    text: str
     product_id: str | None = None
 
 

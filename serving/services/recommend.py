@@ -14,6 +14,7 @@ from regulars.errors import DataError
 from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.history import NOTHING, History
+from regulars.models.recommendation_texts import reason_text
 from regulars.models.recommender import Recommender
 from serving.metrics import ANSWERS
 from serving.services.degrees import Budget, answer
@@ -262,20 +263,22 @@ def _joined(first: History, then: History) -> History:
 def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:
     return {
         "placement": question.placement,
-        "items": [_item(shelf, item, question.fields) for item in answer.items],
+        "items": [_item(shelf, item, question) for item in answer.items],
         "fallback": answer.fallback,
     }
 
 
-def _item(shelf: Shelf, item: Recommendation, fields: Sequence[str]) -> dict[str, Any]:
+def _item(shelf: Shelf, item: Recommendation, question: Question) -> dict[str, Any]:
     reason: dict[str, Any] = {"code": item.reason_code}
+    because = None
     if item.reason_product_id is not None:
         reason["product_id"] = item.reason_product_id
+        because = shelf.product(item.reason_product_id, ("name",)).get("name")
     return {
         "product_id": item.product_id,
         "rank": item.rank,
         "score": item.score,
-        "reason": reason,
+        "reason": reason | {"text": reason_text(item, because=because, country=question.country)},
         **({"propensity": item.propensity} if item.propensity < 1 else {}),
-        **shelf.product(item.product_id, fields),
+        **shelf.product(item.product_id, question.fields),
     }

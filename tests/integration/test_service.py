@@ -219,7 +219,7 @@ def test_recommendations_of_a_known_customer(service: Service) -> None:
         "product_id": "tea",
         "rank": 1,
         "score": pytest.approx(body["items"][0]["score"]),
-        "reason": {"code": "bought_before", "product_id": "tea"},
+        "reason": {"code": "bought_before", "product_id": "tea", "text": "You bought this before"},
         "name": "Tea",
         "price": 1.0,
     }
@@ -320,7 +320,7 @@ def test_a_share_of_new_products_says_its_propensity(service: Service) -> None:
     items = service.ask("/v1/recommendations?anonymous_id=x&limit=2&explore=0.5").json()["items"]
     assert [item["product_id"] for item in items] == ["tea", "nail"]  # cup, the other new one, is not available
     assert "propensity" not in items[1]  # the only one that could be drawn
-    assert items[1]["reason"] == {"code": "new"}
+    assert items[1]["reason"] == {"code": "new", "text": "New"}
 
 
 def test_a_decision_holds_and_says_what_was_considered(service: Service) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from regulars.errors import ArtifactError
 from regulars.ids import IdMap
-from regulars.models.history import NOTHING, History, known_history
+from regulars.models.history import NOTHING, History, known_history, rhythm
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.recommender import Context, Recommender
 from tests.builders import tiny_retrieval
@@ -203,3 +203,11 @@ def test_ten_thousand_events_still_answer(model: Recommender) -> None:
     at = NOW - 10_000 + np.arange(10_000)
     history = History([IDS.to_json()[place % 6] for place in range(10_000)], at, ["view"] * 10_000)
     assert len(ids(model.recommend(history, Context(moment=NOW + DAY), n=6))) == 6
+
+
+def test_how_often_a_product_was_bought_is_told_from_three_days_on() -> None:
+    ids = IdMap(["tea", "cup"])
+    days = [0, 20, 20, 41, 50]
+    history = History(("tea", "tea", "cup", "tea", "cup"), np.array(days) * 86_400, ("purchase",) * 5)
+    known = known_history(history, ids, moment=60 * 86_400)
+    assert (rhythm(known, 0), rhythm(known, 1)) == (20, None)
