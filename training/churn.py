@@ -262,7 +262,10 @@ def _predictions(
 
 
 def _plain(earlier: Sequence[Snapshot], given: pd.DataFrame, *, seed: int) -> dict[str, Floats]:
-    """The baselines' probabilities for ``given``, features with ``probability_no_order``."""
+    """The baselines' probabilities for ``given``, features with ``probability_no_order``.
+
+    BG/NBD is the shop's own, the modified one where that is decidedly likelier.
+    """
     features = pd.concat([snapshot.features for snapshot in earlier], ignore_index=True)
     churned = np.concatenate([snapshot.churned for snapshot in earlier])
     names = [name for name in features.columns if name != "probability_no_order"]
