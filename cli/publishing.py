@@ -64,6 +64,7 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
     about: dict[str, Any] = {
         "horizon_days": churn.horizon_days,
         "lookback_days": churn.lookback_days,
+        "churn_method": churn.method,
         "churn_version": champion.number,
         "tables": sorted(tables),
         "currency": shop.settings.currency,

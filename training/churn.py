@@ -24,16 +24,14 @@ from regulars.errors import DataError
 from regulars.models.buy_till_you_die import BuyTillYouDie, fit_buy_till_you_die
 from regulars.models.churn import RHYTHM, ChurnModel, Season, Spread, probability, usual_silence, with_silence
 from training.baselines import RECENCY, RFM, fit_linear, fit_plain_trees
-from training.churn_parts import (
+from training.churn_level import anchored
+from training.churn_parts import learn, logits_at
+from training.churn_snapshots import (
     LEAST_OF_EACH_CLASS,
-    USUAL_SEASON_ERROR,
     Snapshot,
-    anchored_at,
     earlier_than,
     enough,
     known_features,
-    learn,
-    logits_at,
     season_of,
     tree_names,
 )
@@ -61,6 +59,7 @@ PARAMS: dict[str, Any] = {
 }
 REPORTED = ("auc", "ece", "brier", "log_loss")
 DRAWN_BUYERS = 20
+USUAL_SEASON_ERROR = 0.2  # in logits, before any moment was seen
 TOO_SMALL = (
     f"Fewer than {LEAST_OF_EACH_CLASS} customers who left, or who stayed, are known from earlier moments: "
     "the answers are those of the buy-till-you-die model alone."
@@ -101,7 +100,7 @@ def train_churn(
     )
     blend, season = learnt.blend, here.season
     if learnt.parts is not None:
-        blend = anchored_at(learnt, logits_at(learnt.parts, here, horizon), here, horizon=horizon)
+        blend = anchored(blend, logits_at(learnt.parts, here, horizon), here, horizon=horizon, level=learnt.level)
     model = ChurnModel(
         boosters=learnt.parts.boosters if learnt.parts else (),
         tree_level=learnt.parts.level if learnt.parts else 0.0,
@@ -111,7 +110,7 @@ def train_churn(
         linear=learnt.parts.linear if learnt.parts else None,
         blend=blend,
         season=season,
-        spread=Spread(learnt.spread, _season_spread(taken, days, horizon=horizon)),
+        spread=Spread(learnt.spread, learnt.level.follows * _season_spread(taken, days, horizon=horizon)),
         usual_silence=usual_silence(now, buyers, season, horizon),
         feature_names=asked.names,
         horizon_days=horizon,
@@ -257,13 +256,16 @@ def _predictions(
     found = _plain(earlier, test.features, seed=seed)
     if learnt.parts is not None:
         logits = logits_at(learnt.parts, test, horizon)
-        blend = anchored_at(learnt, logits, test, horizon=horizon)
+        blend = anchored(learnt.blend, logits, test, horizon=horizon, level=learnt.level)
         found["regulars"] = probability(logits @ np.asarray(blend.weights) + blend.intercept)
     return found
 
 
 def _plain(earlier: Sequence[Snapshot], given: pd.DataFrame, *, seed: int) -> dict[str, Floats]:
-    """The baselines' probabilities for ``given``, features with ``probability_no_order``."""
+    """The baselines' probabilities for ``given``, features with ``probability_no_order``.
+
+    BG/NBD is the shop's own, the modified one where that is decidedly likelier.
+    """
     features = pd.concat([snapshot.features for snapshot in earlier], ignore_index=True)
     churned = np.concatenate([snapshot.churned for snapshot in earlier])
     names = [name for name in features.columns if name != "probability_no_order"]

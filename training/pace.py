@@ -3,10 +3,11 @@
 Base rates of churn move with the season: before Christmas a shop's customers order twice as fast as after it. A
 buy-till-you-die model knows no calendar, so time is stretched for it (operational time): a horizon of 60 days at a pace of
 0.5 is a horizon of 30. For moments in the past the pace is counted; for the coming horizon it is predicted from the last
-weeks and from the same weeks a year ago.
+weeks, from where the shop is moving, and from the same weeks a year ago.
 
 Source: operational time in point processes: Cox & Isham, Point Processes, 1980, chapter 4; the prediction is a seasonal naive
-one with drift: Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd edition, 2021, section 5.2.
+one with drift and a damped trend: Hyndman & Athanasopoulos, Forecasting: Principles and Practice, 3rd edition, 2021, sections
+5.2 and 8.2.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ YEAR_WEEKS = 52
 RECENT_WEEKS = 4  # what "now" means
 COMPARED_WEEKS = 8  # by how much this year runs ahead of the last
 FADES_IN_DAYS = 30.0  # how fast what is special about now is forgotten
+TREND_WEEKS = 13  # before the recent ones: what "now" has moved away from
+TREND = 0.8  # how much of that movement stays, for as long as those weeks
 YEAR_AGO = 0.9  # trust in the same weeks a year ago
 STEADY = 10.0  # order days worth of pull towards a pace of 1
 DRIFT_WEEKS = 4.0  # weeks worth of pull towards no drift
@@ -57,9 +60,10 @@ class Pace:
     def ahead(self, horizon_days: int) -> float:
         """The pace predicted for the ``horizon_days`` from the moment on.
 
-        What is special about the last four weeks fades within a month. Where the same weeks of last year are known, they
-        count: by pace, or, as far as that history began with customers who had been there before (so that paces of its
-        first weeks say little), by the number of order days, with the growth since.
+        What is special about the last four weeks fades within a month, but not all of what they have moved from the quarter
+        before. Where the same weeks of last year are known, they count: by pace, or, as far as that history began with
+        customers who had been there before (so that paces of its first weeks say little), by the number of order days, with
+        the growth since.
         """
         weeks = (YEAR_WEEKS * WEEK - 1 - np.arange(horizon_days)) // WEEK
         covered = weeks < len(self.came)
@@ -72,12 +76,23 @@ class Pace:
     def _by_pace(self, weeks: NDArray[np.int64], horizon_days: int) -> float:
         fading = horizon_days / FADES_IN_DAYS
         keeps = (1 - np.exp(-fading)) / fading
-        known = len(self.came) - FIRST_WEEKS
-        then = _part(self.came, self.expected, weeks, known)
-        recent = np.arange(min(RECENT_WEEKS, len(self.came)))
-        now = _log_ratio(self.came[recent].sum(), self.expected[recent].sum())
-        then_now = _part(self.came, self.expected, YEAR_WEEKS + recent, known)
-        return float(YEAR_AGO * then + keeps * (now - YEAR_AGO * then_now))
+        then = _part(self.came, self.expected, weeks, len(self.came) - FIRST_WEEKS)
+        stays = TREND * min(TREND_WEEKS * WEEK / horizon_days, 1.0)
+        now = keeps * self._beside_last_year(0, RECENT_WEEKS) + (1 - keeps) * stays * self._trend()
+        return float(YEAR_AGO * then + now)
+
+    def _trend(self) -> float:
+        """How far the last weeks have moved from the quarter before, in logarithms; 0 where that is not known whole."""
+        if len(self.came) - FIRST_WEEKS < RECENT_WEEKS + TREND_WEEKS:
+            return 0.0
+        now = self._beside_last_year(0, RECENT_WEEKS)
+        return now - self._beside_last_year(RECENT_WEEKS, RECENT_WEEKS + TREND_WEEKS)
+
+    def _beside_last_year(self, newest: int, oldest: int) -> float:
+        """The logarithm of the pace of the weeks [newest, oldest) ago, less what last year's says of it."""
+        weeks = np.arange(newest, min(oldest, len(self.came)))
+        now = _log_ratio(self.came[weeks].sum(), self.expected[weeks].sum())
+        return now - YEAR_AGO * _part(self.came, self.expected, YEAR_WEEKS + weeks, len(self.came) - FIRST_WEEKS)
 
     def _by_volume(self, weeks: NDArray[np.int64]) -> float:
         newest = slice(0, COMPARED_WEEKS)

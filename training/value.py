@@ -25,7 +25,7 @@ from regulars.models.buy_till_you_die import fit_buy_till_you_die
 from regulars.models.churn import RHYTHM
 from regulars.models.gamma_gamma import fit_gamma_gamma
 from regulars.models.value import SPEND_TRUST, YEAR, Steady, ValueModel, factor, levels_of
-from training.churn_parts import known_features
+from training.churn_snapshots import known_features
 from training.eligible import eligible_at
 from training.metrics import VALUE_METRICS, metric_interval
 from training.pace import YEAR_WEEKS, Pace, pace_before

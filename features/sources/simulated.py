@@ -1,9 +1,10 @@
 """A simulated shop, of which the truth is known: tastes, rhythm, season, and when and why each customer left.
 
 Customers order at gaps drawn from a gamma renewal process, stretched by the season; after each order they leave for good with
-a chance of their own, larger after an incident (a late parcel, a return for quality). Orders follow sessions of browsing;
-deliveries, returns, tickets and messages come with them. Parameter sets stand in ``simulated.json`` and were fixed before any
-model was tuned on them. Customers are made in chunks, each from a generator of its own, so that memory does not grow.
+a chance of their own, larger after an incident (a late parcel). Orders follow sessions of browsing; deliveries, returns,
+tickets and messages come with them, of which only late parcels make anybody leave. Parameter sets stand in ``simulated.json``
+and were fixed before any model was tuned on them. Customers are made in chunks, each from a generator of its own, so that
+memory does not grow.
 """
 
 import json

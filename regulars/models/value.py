@@ -22,7 +22,7 @@ from regulars.models.buy_till_you_die import BuyTillYouDie
 from regulars.models.churn import RHYTHM
 from regulars.models.gamma_gamma import GammaGamma
 
-KIND, FORMAT = "value", 1
+KIND, FORMAT = "value", 2
 YEAR = 365
 LOW, MIDDLE, HIGH = 0.1, 0.5, 0.9
 LEAST_ORDERS = 1e-6

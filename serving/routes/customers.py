@@ -19,6 +19,7 @@ Admin = Annotated[Caller, Depends(allow())]
 CHURN = {
     "customer_id": "1275",
     "eligible": True,
+    "method": "blend",
     "probability": 0.938,
     "interval": [0.589, 0.994],
     "risk": "high",

@@ -38,7 +38,10 @@ def lookup(store: Store, customer_ids: Sequence[str]) -> dict[str, Any]:
 
 
 def churn_body(row: Row[Any], about: dict[str, Any]) -> dict[str, Any]:
-    """The churn answer from a row of ``profiles``."""
+    """The churn answer from a row of ``profiles``.
+
+    ``method`` is blend, or buy_till_you_die where the shop was too small for it; null in generations that do not say it.
+    """
     common = {"customer_id": row.customer_id, "as_of": moment_text(row.as_of), "data": about["tables"]}
     common |= {"definition": definition(about), "model_version": f"churn-{about['churn_version']}"}
     if row.churn_probability is None:
@@ -48,6 +51,7 @@ def churn_body(row: Row[Any], about: dict[str, Any]) -> dict[str, Any]:
         }
     return common | {
         "eligible": True,
+        "method": about.get("churn_method"),
         "probability": row.churn_probability,
         "interval": [row.churn_low, row.churn_high],
         "risk": row.risk,

@@ -25,6 +25,7 @@ IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
 ABOUT = {
     "horizon_days": 28,
     "lookback_days": 365,
+    "churn_method": "buy_till_you_die",
     "churn_version": 3,
     "tables": ["orders"],
     "currency": "EUR",
@@ -124,6 +125,7 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_churn_of_a_scored_customer(service: Service) -> None:
     body = service.ask("/v1/customers/ann/churn").json()
     assert body["eligible"] is True
+    assert body["method"] == "buy_till_you_die"
     assert body["interval"][0] <= body["probability"] <= body["interval"][1]
     assert body["risk"] == "high"
     assert body["thresholds"] == {"medium": 0.3, "high": 0.6}

@@ -22,38 +22,48 @@ def test_an_expectation_is_close_where_a_is_one() -> None:
     assert at.expected_orders(*x, days=30)[0] == pytest.approx(near.expected_orders(*x, days=30)[0], rel=1e-3)
 
 
+@pytest.mark.parametrize("modified", [False, True])
 @pytest.mark.parametrize(("x", "t_x", "T"), [(0, 0, 20), (1, 5, 30), (4, 28, 30), (4, 10, 60)])
-def test_no_order_is_what_integrating_over_rate_and_dropout_gives(x: int, t_x: float, T: float) -> None:
+def test_answers_are_what_integrating_over_rate_and_dropout_gives(x: int, t_x: float, T: float, modified: bool) -> None:
     days = 14.0
     rate = np.linspace(1e-5, 4, 8_001)[:, None]
     leave = np.linspace(5e-4, 1 - 5e-4, 2_001)[None, :]
     prior = gamma.pdf(rate, 1.7, scale=1 / 8.0) * beta.pdf(leave, 1.2, 3.0)
-    model = BuyTillYouDie(1.7, 8.0, 1.2, 3.0)
-    left = leave * (1 - leave) ** (x - 1) * rate**x * np.exp(-rate * t_x) if x else 0.0
-    alive = (1 - leave) ** x * rate**x * np.exp(-rate * T)
-    silent = (prior * (left + alive * np.exp(-rate * days))).sum() / (prior * (left + alive)).sum()
+    model = BuyTillYouDie(1.7, 8.0, 1.2, 3.0, modified=modified)
+    chances = x + modified
+    left = leave * (1 - leave) ** (chances - 1) * rate**x * np.exp(-rate * t_x) if chances else 0.0
+    alive = (1 - leave) ** chances * rate**x * np.exp(-rate * T)
+    everybody = (prior * (left + alive)).sum()
+    silent = (prior * (left + alive * np.exp(-rate * days))).sum() / everybody
     assert model.probability_no_order(*one(x, t_x, T), days=days)[0] == pytest.approx(silent, abs=1e-3)
+    assert model.probability_alive(*one(x, t_x, T))[0] == pytest.approx((prior * alive).sum() / everybody, abs=1e-3)
+    ahead = (1 - np.exp(-leave * rate * days)) / leave  # orders of a Poisson buyer who may leave after each of them
+    orders = (prior * alive * ahead).sum() / everybody
+    assert model.expected_orders(*one(x, t_x, T), days=days)[0] == pytest.approx(orders, rel=2e-3)
 
 
-def test_parameters_of_a_made_shop_are_found_again() -> None:
-    true = BuyTillYouDie(r=1.5, alpha=30.0, a=0.8, b=4.0)
+@pytest.mark.parametrize("modified", [False, True])
+def test_a_made_shop_is_found_again(modified: bool) -> None:
+    true = BuyTillYouDie(r=1.5, alpha=30.0, a=0.8, b=4.0, modified=modified)
     rng = np.random.default_rng(1)
     rows = []
     for _ in range(6_000):
         rate, leave = rng.gamma(true.r, 1 / true.alpha), rng.beta(true.a, true.b)
         T, now, x, last = float(rng.uniform(100, 400)), 0.0, 0, 0.0
-        while True:
+        here = not modified or rng.random() >= leave
+        while here:
             now += rng.exponential(1 / rate)
             if now > T:
                 break
             x, last = x + 1, now
-            if rng.random() < leave:
-                break
+            here = rng.random() >= leave
         rows.append((x, last, T))
     found = fit_buy_till_you_die(*np.array(rows).T)
+    assert found.modified is modified
     assert found.r == pytest.approx(true.r, rel=0.15)
     assert found.alpha == pytest.approx(true.alpha, rel=0.15)
     assert found.a / (found.a + found.b) == pytest.approx(true.a / (true.a + true.b), rel=0.15)
+    assert BuyTillYouDie.from_json(found.to_json()) == found
 
 
 def test_few_and_strange_customers_give_finite_answers() -> None:

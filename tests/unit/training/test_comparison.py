@@ -59,6 +59,10 @@ def test_segments_hold_everybody_once(tables: dict, churn_models: dict, by: str)
     assert compared.table["segment"].nunique() > 2
     assert len(compared.table) == len(whole) * compared.table["segment"].nunique()
     assert sum(point["customers"] for point in compared.curves["1"]["calibration"]) > 100
+    calibrated = compared.table[(compared.table["metric"] == "ece") & (compared.table["model"] == "1")]
+    assert set(calibrated["segment"]) == set(compared.table["segment"])  # each segment has a calibration of its own
+    assert calibrated["value"].between(0, 1).all()
+    assert calibrated["value"].nunique() == len(calibrated)
 
 
 def test_recommenders(tables: dict) -> None:

@@ -48,6 +48,17 @@ def test_what_is_special_about_now_fades() -> None:
     assert weeks(came=np.full(24, 100.0)).ahead(28) == pytest.approx(1.0)
 
 
+def test_a_shop_that_moved_does_not_come_back_at_once() -> None:
+    """Four weeks at double pace after a quarter at the usual one, against a shop that always goes at double pace."""
+    moved = weeks(came=np.array([200.0] * 4 + [100.0] * 20))
+    stayed = weeks(came=np.full(24, 200.0))
+    short = weeks(came=np.array([200.0] * 4 + [100.0] * 10))  # the quarter before is not known whole
+    assert moved.ahead(90) > stayed.ahead(90) == pytest.approx(short.ahead(90), abs=0.02)
+    fell = weeks(came=np.array([50.0] * 4 + [100.0] * 20))
+    assert fell.ahead(7) < fell.ahead(90) < 1
+    assert moved.ahead(365) < moved.ahead(90)  # a quarter's movement says little of a year
+
+
 def test_the_same_weeks_a_year_ago_are_expected_again() -> None:
     came = np.full(104, 100.0)
     came[48:52] = 50.0  # four slow weeks, a year before the coming ones

@@ -1,4 +1,6 @@
-"""A simulated shop in which late parcels drive customers away: the model sees it, and the reasons say it."""
+"""A simulated shop in which incidents drive customers away: the model sees it, and the reasons say it."""
+
+from pathlib import Path
 
 import ibis
 import numpy as np
@@ -14,17 +16,20 @@ from training.metrics import auc
 
 AS_OF = at("2023-10-01")
 SMALL = {"members": 2, "trees": 120, "most_snapshots": 3, "folds": 1}
-READ = ("orders", "deliveries")
+READ = ("orders", "deliveries", "tickets")
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ibis.Table]:
-    folder = tmp_path_factory.mktemp("fashion")
-    write_simulated(folder / "made", customers=1_200, seed=7, name="fashion")
-    rows = {name: pd.concat(map(pd.read_parquet, sorted((folder / "made" / name).iterdir()))) for name in READ}
-    return lake_tables(
-        ibis.duckdb.connect(), folder, **{name: found.to_dict("records") for name, found in rows.items()}
-    )
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, pd.DataFrame]:
+    folder = tmp_path_factory.mktemp("made")
+    write_simulated(folder / "fashion", customers=1_200, seed=7, name="fashion")
+    return {name: pd.concat(map(pd.read_parquet, sorted((folder / "fashion" / name).iterdir()))) for name in READ}
+
+
+@pytest.fixture(scope="module")
+def shop(made: dict[str, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> dict[str, ibis.Table]:
+    rows = {name: made[name].to_dict("records") for name in ("orders", "deliveries")}
+    return lake_tables(ibis.duckdb.connect(), tmp_path_factory.mktemp("fashion"), **rows)
 
 
 @pytest.fixture(scope="module")
@@ -59,3 +64,42 @@ def test_who_got_a_late_parcel_is_known_to_leave(
     blind = train_churn({"orders": shop["orders"]}, as_of=AS_OF, horizon_days=60, params=SMALL).model
     seen, unseen = (one.predict(features)["churn_probability"].to_numpy() for one in (model, blind))
     assert auc(gone, seen) > auc(gone, unseen)
+
+
+def faults(made: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """The same incidents that drive customers away, told by what they sent back instead of by a late parcel."""
+    parcels, orders = made["deliveries"], made["orders"].drop_duplicates("order_id").set_index("order_id")
+    late = parcels[parcels["delivered_at"] > parcels["promised_at"]]
+    about = orders.loc[late["order_id"], ["customer_id", "product_id"]].reset_index()
+    return about.assign(
+        return_id="fault-" + about["order_id"],
+        returned_at=late["delivered_at"].to_numpy(),
+        quantity=1.0,
+        reason="quality",
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "code", "count", "said"),
+    [("tickets", "complaints", "count_tickets_since_order", "complaint"),
+     ("returns", "returns", "count_returns_since_order", "Sent back")],
+)  # fmt: skip
+def test_reasons_find_what_customers_complained_of_or_sent_back(
+    made: dict[str, pd.DataFrame], tmp_path: Path, table: str, code: str, count: str, said: str
+) -> None:
+    """Nothing but the orders and one table that tells of the incidents: its reason raises the risk of whom it befell."""
+    told = {"orders": made["orders"], table: made["tickets"] if table == "tickets" else faults(made)}
+    tables = lake_tables(
+        ibis.duckdb.connect(), tmp_path, **{name: rows.to_dict("records") for name, rows in told.items()}
+    )
+    model = train_churn(tables, as_of=AS_OF, horizon_days=60, params=SMALL).model
+    rows = read_customer_features(tables, as_of=AS_OF).sort_values("customer_id").set_index("customer_id")
+    recent = rows[rows["days_since_last_order"].between(14, 120)]
+    befell = (recent[count] >= 1).to_numpy()
+    found = [{reason.code: reason for reason in reasons} for reasons in model.reasons(recent, most=9)]
+    effect = np.array([reasons[code].effect if code in reasons else 0.0 for reasons in found])
+    assert befell.sum() > 20
+    assert effect[befell].mean() > 0.02 > effect[~befell].mean()
+    texts = [reasons[code].text for reasons, was in zip(found, befell, strict=True) if was and code in reasons]
+    assert texts
+    assert all(said in text for text in texts), texts
