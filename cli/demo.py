@@ -192,4 +192,4 @@ def _show_how_to_ask(shop: Shop, *, port: int) -> None:
         f'curl {key} -H \'Content-Type: application/json\' -d \'{{"customer_id": "1", "placement": "home"}}\' '
         f"'{address}/v1/decisions'"
     )
-    print(f"Its pages for people: {address}/docs", flush=True)
+    print(f"Its dashboard: {address}/#key={made.key}\nIts documentation: {address}/docs", flush=True)

@@ -20,6 +20,7 @@ from serving.problems import add_problem_handlers
 from serving.routes import (
     changes,
     customers,
+    dashboard,
     decisions,
     health,
     lists,
@@ -37,6 +38,7 @@ from serving.store import open_store
 PARTS = (
     health,
     metrics,
+    dashboard,
     page,
     recommendations,
     customers,

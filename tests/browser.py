@@ -102,21 +102,27 @@ def web(service: str) -> Iterator[Web]:
         made.server.server_close()
 
 
-@contextmanager
-def _browser(address: str) -> Iterator[None]:
+def rendered(address: str) -> str:
+    """The page at ``address`` as HTML, after its script has done what it does in ten seconds of its own time."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [*_words(profile), "--virtual-time-budget=10000", "--dump-dom", address]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=WAIT_S, check=True)
+    return done.stdout
+
+
+def _words(profile: str) -> list[str]:
+    """How a browser without a past is started."""
     found = next((path for path in map(shutil.which, NAMES) if path), None)
     if found is None:
         missing("a browser (Debian: apt-get install chromium)")
+    options = ("headless=new", "no-sandbox", "disable-gpu", "no-first-run", "disable-dev-shm-usage")
+    return [str(found), *(f"--{option}" for option in options), f"--user-data-dir={profile}"]
+
+
+@contextmanager
+def _browser(address: str) -> Iterator[None]:
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        words = [
-            str(found),
-            "--headless=new",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-dev-shm-usage",
-        ]
-        words += [f"--user-data-dir={profile}", address]
+        words = [*_words(profile), address]
         process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             yield
