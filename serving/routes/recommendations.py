@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query
+import orjson
+from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from features.interactions import KIND_OF_EVENT
@@ -154,7 +155,7 @@ class Recommendations(BaseModel):
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> dict[str, Any]:
+def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> Response:
     """For a known customer, a visitor without a name, a product's page or a cart."""
     question = _question(asked, caller)
     return _answered(worker, [question], whole_page=False)
@@ -166,7 +167,7 @@ def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> dict[str, Any]:
+def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> Response:
     """``placements`` are answered as `placements`, in order, under one recommendation_id; each has its own items."""
     base = _question(asked, caller, history=_history(asked.history, worker.shop_time()))
     base = replace(base, candidates=None if asked.candidates is None else tuple(asked.candidates))
@@ -227,14 +228,14 @@ def _history(steps: list[Step], now: datetime) -> History:
     return History([steps[place].product_id for place in order], at[order], [kinds[place] for place in order])
 
 
-def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> dict[str, Any]:
+def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
     loaded, shelf = worker.champions.recommender, worker.published()
     model, policy = (None, f"generation-{shelf.generation}") if loaded is None else (loaded.model, loaded.policy)
     more: dict[str, Any] = {"policy": policy, "clock": worker.clock(), "log": worker.shown, "budget": worker.budget}
     try:
         if whole_page:
-            return recommend_page(worker.store, shelf, model, questions, **more)
-        return recommend(worker.store, shelf, model, questions[0], **more)
+            return _json(recommend_page(worker.store, shelf, model, questions, **more))
+        return _json(recommend(worker.store, shelf, model, questions[0], **more))
     except DataError as error:
         raise Problem(404, str(error)) from error
 
@@ -258,20 +259,18 @@ class Beside(BaseModel):
 
 
 @router.get("/products/{product_id}/similar", summary="Products like this one", **BESIDE)
-def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> dict[str, Any]:
+def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
     """Products that the same shoppers like."""
     return _beside(worker, caller, product_id, asked, together=False)
 
 
 @router.get("/products/{product_id}/bought-together", summary="Products bought with this one", **BESIDE)
-def bought_together(
-    worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]
-) -> dict[str, Any]:
+def bought_together(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
     """Products found in the same baskets."""
     return _beside(worker, caller, product_id, asked, together=True)
 
 
-def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> dict[str, Any]:
+def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> Response:
     caller.check_customer(asked.customer_id)
     loaded = _loaded(worker)
     question = Question(
@@ -294,7 +293,12 @@ def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, tog
     )
     if body is None:
         raise Problem(404, f"product {product_id} is not known")
-    return body
+    return _json(body)
+
+
+def _json(body: dict[str, Any]) -> Response:
+    """The answer as it is: looking through it for what needs encoding would take longer than writing it."""
+    return Response(orjson.dumps(body), media_type="application/json")
 
 
 def _loaded(worker: Live) -> Loaded:
