@@ -52,7 +52,7 @@ function table(rows, columns, caption) {
 
 function chart(points, label) {
   const [width, height, left, bottom] = [600, 180, 34, 20];
-  const x = (place) => left + (place * (width - left - 10)) / Math.max(points.length - 1, 1);
+  const x = (place) => left + (place * (width - left - 30)) / Math.max(points.length - 1, 1);
   const y = (value) => 8 + (1 - value / 100) * (height - bottom - 8);
   const known = points.map(([, value], place) => [place, value]).filter(([, value]) => value != null);
   const made = node("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
