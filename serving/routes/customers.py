@@ -123,7 +123,10 @@ def forget(worker: Worker, caller: Admin, customer_id: str) -> dict[str, Any]:
     """Remove a customer from store, lake and scores; the receipt names each place, and what remains elsewhere."""
     settings = worker.settings
     refused = settings.home / "refused"
-    return forget_customer(worker.store, Lake(settings.lake), customer_id, refused_folder=refused, now=worker.now())
+    receipt = forget_customer(worker.store, Lake(settings.lake), customer_id, refused_folder=refused, now=worker.now())
+    if worker.shelf is not None:
+        worker.shelf.remembered.forget()
+    return receipt
 
 
 @router.get("/{customer_id}/export", summary="Everything held of a customer", responses=describe(401, 403, 404))

@@ -14,6 +14,7 @@ from serving.store.database import Store
 from serving.store.forgetting import forget_in_store, held_in_store
 
 ELSEWHERE = (
+    "the memory of other running workers, for 30 seconds at most",
     "the files that were imported, from which the customer would come back if they were imported again",
     "backups, and a PostgreSQL server's write-ahead log until it is recycled",
     "what other programs have fetched: lists in e-mail tools, exports, logs of proxies",

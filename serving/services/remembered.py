@@ -40,6 +40,11 @@ class Remembered(Generic[T]):
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
+    def forget(self) -> None:
+        """Keep nothing of anybody."""
+        with self._lock:
+            self._kept.clear()
+
 
 @dataclass(frozen=True)
 class Memory(Generic[T]):

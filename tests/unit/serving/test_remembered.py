@@ -22,3 +22,10 @@ def test_nothing_is_found_after_its_time() -> None:
     kept: Remembered[str] = Remembered(seconds=-1.0)
     kept.put("ann", "weighed", state=())
     assert kept.get("ann", state=()) is None
+
+
+def test_nothing_is_found_after_all_is_forgotten() -> None:
+    kept: Remembered[str] = Remembered()
+    kept.put("ann", "weighed", state=())
+    kept.forget()
+    assert kept.get("ann", state=()) is None
