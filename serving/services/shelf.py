@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap
@@ -85,7 +86,7 @@ class Shelf:
         }
         for product_id, fields in told:
             row = ids.row(product_id)
-            known = json.loads(attributes[row]) | {name: fields[name] for name in FIELDS if name in fields}
+            known = orjson.loads(attributes[row]) | {name: fields[name] for name in FIELDS if name in fields}
             attributes[row] = json.dumps({name: value for name, value in known.items() if value is not None})
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
@@ -98,7 +99,7 @@ class Shelf:
         row = self.ids.row(product_id)
         if row < 0 or not fields:
             return {}
-        known = json.loads(self.attributes[row])
+        known = orjson.loads(self.attributes[row])
         return {name: known[name] for name in fields if known.get(name) is not None}
 
     def steering(self, placement: str, ids: IdMap) -> "Steering":
@@ -115,7 +116,7 @@ class Shelf:
         for row, text in enumerate(self.attributes if rules else ()):
             if '"rules"' not in text:
                 continue
-            found = [rules[name] for name in json.loads(text).get("rules", ()) if name in rules]
+            found = [rules[name] for name in orjson.loads(text).get("rules", ()) if name in rules]
             product_id = self.ids.ids([row])[0]
             place = ids.row(product_id)
             if found and place >= 0:
@@ -156,7 +157,7 @@ class Shelf:
 
     @cached_property
     def _columns(self) -> dict[str, NDArray[Any]]:
-        rows = [json.loads(text) for text in self.attributes]
+        rows = [orjson.loads(text) for text in self.attributes]
         told = [_columns_of(row) for row in rows]
         return {
             name: np.array([row[name] for row in told], dtype=dtype)
@@ -188,11 +189,11 @@ def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
         generation=generation.generation,
         as_of=generation.as_of,
         published_at=generation.published_at,
-        about=json.loads(generation.about),
+        about=orjson.loads(generation.about),
         ids=IdMap(product_id for product_id, _ in products),
         attributes=[attributes for _, attributes in products],
-        offers=tuple(json.loads(offer) for offer in all_offers(store, generation.generation)),
-        popular=tuple(json.loads(figures_of(store, generation.generation, POPULAR) or "[]")),
+        offers=tuple(orjson.loads(offer) for offer in all_offers(store, generation.generation)),
+        popular=tuple(orjson.loads(figures_of(store, generation.generation, POPULAR) or "[]")),
     )
     shelf._columns  # noqa: B018 - read now, so that the first request does not wait for it
     return shelf
@@ -205,4 +206,4 @@ def told_since(store: Store, shelf: Shelf, *, seq: int | None) -> tuple[list[tup
         seq = 0
     else:
         rows = changes_after(store, seq, limit=MOST_TOLD, table="products")
-    return [(row.row_key, json.loads(row.body)) for row in rows], max((row.seq for row in rows), default=seq)
+    return [(row.row_key, orjson.loads(row.body)) for row in rows], max((row.seq for row in rows), default=seq)
