@@ -203,9 +203,9 @@ class Recommender:
         allowed = self._allowed(context)
         if allowed is not None:
             permitted &= allowed[rows]
-        if context.candidates is None and context.repeat != "only":
-            own = np.isin(rows, known.rows[known.bought])
-            permitted &= own | ~self.retrieval.catalogue.held_back[rows]
+        held_back = self.retrieval.catalogue.held_back[rows]
+        if context.candidates is None and context.repeat != "only" and held_back.any():
+            permitted &= np.isin(rows, known.rows[known.bought]) | ~held_back
         if context.repeat != "auto":
             bought = np.isin(rows, known.rows[known.bought])
             permitted &= bought if context.repeat == "only" else ~bought
@@ -259,6 +259,8 @@ class Recommender:
         if not len(known.products) and not self._page(context).size and context.candidates is None:
             rows = np.concatenate([rows, self.retrieval.countries.of(context.country)])
         rows = rows[rows >= 0]
+        if not len(rows):
+            return []
         rows = rows[self._permitted(rows, known, context)]
         rows = rows[np.sort(np.unique(rows, return_index=True)[1])]
         return [int(row) for row in rows[one_of_each(rows, self.retrieval.catalogue.family)]]
@@ -266,8 +268,10 @@ class Recommender:
     def _drawn(self, known: Known, context: Context, taken: set[int], n: int) -> tuple[list[int], float]:
         """New products drawn for the share of places that explores, and the probability with which each of them came."""
         places = int(n * context.explore)
+        if not places:
+            return [], 1.0
         fresh = self.retrieval.content.fresh.astype(np.int64)
-        pool = fresh[self._permitted(fresh, known, context)] if places else fresh[:0]
+        pool = fresh[self._permitted(fresh, known, context)]
         pool = pool[~np.isin(pool, list(taken))]
         places = min(places, len(pool))
         if not places:
