@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.offers
 	$(BIN)/python -m benchmarks.offers --speed
+	$(BIN)/python -m benchmarks.serving
 
 quality: install
 	@test -n "$(DATA)" || { echo "name the folder of outside data: make quality DATA=FOLDER"; exit 1; }
