@@ -44,7 +44,7 @@ def add_neighbours(
     weights: Floats,
     sums: Floats,
     touched: Words,
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """``sums[rows[p, i]] += values[p, i] * weight`` for each of ``products``; a row of -1 is none."""
     for place in range(len(products)):
         product, weight = products[place], weights[place]
@@ -64,7 +64,7 @@ def add_spans(
     weights: Floats,
     sums: Floats,
     touched: Words,
-) -> None:  # pragma: no cover - compiled
+) -> None:
     """The same over spans: those of ``chosen`` lie at ``starts[c]:starts[c + 1]``."""
     for place in range(len(chosen)):
         one, weight = chosen[place], weights[place]
@@ -75,7 +75,7 @@ def add_spans(
 
 
 @njit(cache=True, nogil=True)
-def collected(sums: Floats, touched: Words) -> tuple[Rows, Floats]:  # pragma: no cover - compiled
+def collected(sums: Floats, touched: Words) -> tuple[Rows, Floats]:
     """The rows whose sum is above 0, sorted, and their sums; both arguments are zero afterwards."""
     count = 0
     for place in range(len(touched)):
@@ -101,7 +101,7 @@ def collected(sums: Floats, touched: Words) -> tuple[Rows, Floats]:  # pragma: n
 
 
 @njit(cache=True, nogil=True)
-def looked_up(found: Rows, scores: Floats, rows: Rows) -> Floats:  # pragma: no cover - compiled
+def looked_up(found: Rows, scores: Floats, rows: Rows) -> Floats:
     """The score of each of ``rows`` among the sorted ``found``; 0 for what is not there."""
     told = np.zeros(len(rows))
     for place in range(len(rows)):
