@@ -17,6 +17,7 @@ from regulars.ids import IdMap
 from regulars.models.retrieval import Catalogue, Retrieval
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
+from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes
@@ -125,6 +126,14 @@ def tiny_retrieval(ids: IdMap) -> Retrieval:
         visitors=together,
         linear=together,
         followers=Followers(together),
+        next_step=together,
+        step_before=together,
+        two_steps=together,
+        embedding=Embedding(
+            (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32),
+            near.astype(np.int32),
+            similarity,
+        ),
         onward=Followers(together, 0.4),
         sessions=sessions,
         lookalikes=lookalikes,

@@ -46,8 +46,11 @@ PARAMS: dict[str, Any] = {
 K = 20
 MOST_CALIBRATED = 500
 T = TypeVar("T")
-CUTS_PER_SESSION = 4
-MOMENTS_PER_EXAMPLE = 1.6  # moments of a session are many and alike
+CUTS_PER_SESSION = 12
+OF_SESSIONS = {
+    "examples": 1.6,
+    "negatives": 2.5,
+}  # moments of a session are many and alike, and only one product is right
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
     "purchases, their neighbours and popularity, without a ranker."
@@ -73,6 +76,8 @@ def train_recommender(
     chosen = _settings(params)
     rows, products = read_shop(tables, as_of=as_of)
     sold = _has_buyers(rows)
+    if not sold:
+        chosen |= {name: int(chosen[name] * times) for name, times in OF_SESSIONS.items()}
     moments = (
         _moments(rows, as_of, horizon_days, int(chosen["snapshots"]))
         if sold
@@ -84,7 +89,7 @@ def train_recommender(
         log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
         newest, earlier = newest or taken, taken if newest and not earlier else earlier
         lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
-        if sum(len(part.sizes) for part in lessons) > chosen["examples"] * (1.0 if sold else MOMENTS_PER_EXAMPLE):
+        if sum(len(part.sizes) for part in lessons) > chosen["examples"]:
             break
     examples = _drawn(newest.examples, most=int(chosen["judged"]), seed=seed) if newest else []
     trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)

@@ -27,6 +27,7 @@ from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import HALF_LIVES_DAYS, Popular
 from training.onward import fit_onward
+from training.paths import fit_embedding, fit_steps, read_paths
 from training.stores import (
     fit_content,
     fit_followers,
@@ -78,6 +79,8 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
     ids = IdMap(products["product_id"].tolist())
     visits = read_visits(rows, ids)
     moment = int(as_of.timestamp())
+    paths = read_paths(visits, len(ids))
+    next_step, step_before, two_steps = fit_steps(paths)
     return Retrieval(
         ids=ids,
         catalogue=_catalogue(products, visits, moment=moment),
@@ -88,6 +91,10 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         linear=fit_linear(visits, len(ids)),
         followers=fit_followers(visits, len(ids), most=2 * NEAREST),
         onward=Followers(fit_onward(visits, len(ids), most=2 * NEAREST), ONWARD_FALLING),
+        next_step=next_step,
+        step_before=step_before,
+        two_steps=two_steps,
+        embedding=fit_embedding(paths, seed=seed),
         sessions=fit_sessions(visits, len(ids)),
         lookalikes=fit_lookalikes(visits, len(ids)),
         content=fit_content(products, least_visitors=LEAST_VISITORS),

@@ -161,8 +161,8 @@ def touched(visits: Visits, count: int) -> sparse.csr_matrix:
     return found
 
 
-def strongest_of(found: sparse.spmatrix, count: int, *, most: int) -> Neighbours:
-    """Each row's ``most`` largest values, best first, ties by row, the product itself left out; scaled to at most 1."""
+def strongest_of(found: sparse.spmatrix, count: int, *, most: int, scaled: bool = True) -> Neighbours:
+    """Each row's ``most`` largest values, best first, ties by row, the product itself left out; ``scaled`` to at most 1."""
     table = found.tocoo()
     kept = (table.row != table.col) & (table.data > 0)
     rows, columns, values = table.row[kept], table.col[kept], table.data[kept]
@@ -170,7 +170,7 @@ def strongest_of(found: sparse.spmatrix, count: int, *, most: int) -> Neighbours
     if not len(rows):
         return near
     order = np.lexsort((columns, -values, rows))
-    rows, columns, values = rows[order], columns[order], values[order] / values.max()
+    rows, columns, values = rows[order], columns[order], values[order] / (values.max() if scaled else 1.0)
     place = np.arange(len(rows)) - np.searchsorted(rows, rows)
     kept = place < most
     near.rows[rows[kept], place[kept]] = columns[kept]

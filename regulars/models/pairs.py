@@ -21,6 +21,10 @@ NEAR = (
     "linear",
     "followers",
     "following",
+    "second",
+    "next_step",
+    "step_before",
+    "two_steps",
     "onward",
     "sessions",
     "sessions_rarity",
@@ -32,6 +36,9 @@ NEAR = (
     "factors",
     "content",
     "factors_newest",
+    "akin_newest",
+    "akin_mean",
+    "akin_second",
     "visit_count",
 )
 SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
@@ -71,6 +78,10 @@ NAMES = (
     "near_linear",
     "follows",
     "follows_newest",
+    "near_second",
+    "next_step",
+    "step_before",
+    "two_steps",
     "onward",
     "in_sessions",
     "in_sessions_rarity",
@@ -82,6 +93,9 @@ NAMES = (
     "factors",
     "content",
     "factors_newest",
+    "akin_newest",
+    "akin_mean",
+    "akin_second",
     "visit_count",
     # the same against the other candidates: share of the highest, and rank
     "near_newest_share",
@@ -109,6 +123,9 @@ NAMES = (
     "parent_share",
     "brand_share",
     "price_against_usual",
+    "ids_within_5",
+    "ids_within_25",
+    "ids_from_newest",
     # the visitor
     "count_baskets",
     "count_products",
@@ -206,6 +223,7 @@ def _near(retrieval: Retrieval, known: Known, rows: Rows, clues: Clues) -> Float
     found["frequency"] = OWN_SHARE * found["own_frequency"] + (1 - OWN_SHARE) * found["lookalikes"]
     found["content"] = retrieval.content.scores(known, rows)
     found["factors_newest"] = _like_newest(retrieval.factors.vectors, known, rows)
+    found["akin_newest"], found["akin_mean"], found["akin_second"] = retrieval.embedding.likeness(known, rows).T
     found["visit_count"] = scores_at((visits, counts.astype(float)), rows)
     return np.column_stack([found[name] for name in NEAR])
 
@@ -240,8 +258,17 @@ def _common(catalogue: Catalogue, known: Known, rows: Rows) -> Floats:
             _share(catalogue.parent, known, rows),
             _share(catalogue.brand, known, rows),
             np.log(np.maximum(catalogue.price[rows], 0.01) / usual),
+            _between(known.products, rows - 5, rows + 5),
+            _between(known.products, rows - 25, rows + 25),
+            np.abs(rows - known.rows[-1]) if len(known.rows) else np.full(len(rows), np.nan),
         ]
     )
+
+
+def _between(products: Rows, low: Rows, high: Rows) -> Rows:
+    """How many of the sorted ``products`` lie in [low, high] of each row. Rows are in the order of product ids, and shops
+    number products as they take them in, so that those of one collection lie together."""
+    return np.searchsorted(products, high, side="right") - np.searchsorted(products, low)
 
 
 def _visitor(catalogue: Catalogue, known: Known) -> Floats:

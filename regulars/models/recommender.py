@@ -30,7 +30,7 @@ from regulars.models.variety import diversified, one_of_each
 
 __all__ = ["Answer", "Context", "Recommendation", "Recommender", "Repeat"]
 
-KIND, FORMAT = "recommender", 2
+KIND, FORMAT = "recommender", 3
 CHUNK = 200
 
 Floats = NDArray[np.float64]

@@ -15,6 +15,7 @@ from regulars.models.history import Known
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
+from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
@@ -40,6 +41,9 @@ BRING = {
     "followers": 60,
     "onward": 60,
     "sessions": 60,
+    "two_steps": 60,
+    "akin": 80,
+    "akin_visit": 80,
     "lookalikes": 150,
 }
 
@@ -72,6 +76,7 @@ class Retrieval:
 
     ``baskets``, ``visitors`` and ``linear`` are neighbours by orders and sessions, by customers, and by a linear model of them.
     ``followers`` counts what comes next in a visit or order; ``onward`` is a linear model of what comes later in a visit.
+    ``next_step``, ``step_before`` and ``two_steps`` are the chances along a visit's path, ``embedding`` its products as vectors.
     """
 
     ids: IdMap
@@ -83,11 +88,26 @@ class Retrieval:
     linear: Neighbours
     followers: Followers
     onward: Followers
+    next_step: Neighbours
+    step_before: Neighbours
+    two_steps: Neighbours
+    embedding: Embedding
     sessions: Sessions
     lookalikes: Lookalikes
     content: Content
     countries: Countries
     repeat: Repeat = field(default_factory=Repeat)
+
+    @cached_property
+    def _from_newest(self) -> dict[str, Neighbours]:
+        """What is asked for the latest product alone."""
+        return {
+            "following": self.followers.near,
+            "next_step": self.next_step,
+            "step_before": self.step_before,
+            "two_steps": self.two_steps,
+            "akin": self.embedding.near,
+        }
 
     @cached_property
     def categories(self) -> Categories:
@@ -109,7 +129,9 @@ class Retrieval:
             "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
             "followers": self.followers.reached(known),
             "onward": self.onward.reached(known),
-            "following": self.followers.near.reached(newest[:1], np.ones(len(newest[:1]))),
+            **{name: near.reached(newest[:1], np.ones(len(newest[:1]))) for name, near in self._from_newest.items()},
+            "second": self.baskets.reached(newest[1:2], np.ones(len(newest[1:2]))),
+            "akin_visit": self.embedding.reached(known),
             "linear_visit": self.linear.reached(*_falling(known)),
             **self.sessions.all_reached(known),
             "lookalikes": self.lookalikes.near_to(frequency),
@@ -184,6 +206,10 @@ class Retrieval:
             linear=_loaded(folder, "linear", Neighbours),
             followers=Followers(_loaded(folder, "followers", Neighbours)),
             onward=Followers(_loaded(folder, "onward", Neighbours), ONWARD_FALLING),
+            next_step=_loaded(folder, "next_step", Neighbours),
+            step_before=_loaded(folder, "step_before", Neighbours),
+            two_steps=_loaded(folder, "two_steps", Neighbours),
+            embedding=_loaded(folder, "embedding", Embedding),
             sessions=_loaded(folder, "sessions", Sessions),
             lookalikes=_loaded(folder, "lookalikes", Lookalikes),
             content=_loaded(folder, "content", Content),
@@ -192,7 +218,8 @@ class Retrieval:
         )
 
     def _parts(self) -> dict[str, Any]:
-        names = ("catalogue", "popular", "baskets", "visitors", "linear", "sessions", "lookalikes", "content")
+        names = ("catalogue", "popular", "baskets", "visitors", "linear", "next_step", "step_before", "two_steps",
+                 "embedding", "sessions", "lookalikes", "content")  # fmt: skip
         return {name: getattr(self, name) for name in names} | {
             "followers": self.followers.near,
             "onward": self.onward.near,

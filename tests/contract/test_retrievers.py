@@ -7,6 +7,7 @@ from regulars.ids import IdMap
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
+from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
@@ -19,7 +20,9 @@ from tests.builders import tiny_retrieval
 NOW = 1_700_000_000
 DAY = 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
-Retriever = Repeat | Popular | Factors | Neighbours | Categories | Followers | Sessions | Lookalikes | Content
+Retriever = (
+    Repeat | Popular | Factors | Neighbours | Categories | Followers | Sessions | Lookalikes | Content | Embedding
+)
 
 TINY = tiny_retrieval(IDS)
 RETRIEVERS: dict[str, Retriever] = {
@@ -32,6 +35,10 @@ RETRIEVERS: dict[str, Retriever] = {
     "linear": TINY.linear,
     "followers": TINY.followers,
     "onward": TINY.onward,
+    "next_step": TINY.next_step,
+    "step_before": TINY.step_before,
+    "two_steps": TINY.two_steps,
+    "embedding": TINY.embedding,
     "sessions": TINY.sessions,
     "lookalikes": TINY.lookalikes,
     "content": TINY.content,
