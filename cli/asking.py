@@ -19,8 +19,8 @@ from cli.shop import (
     say,
     show_table,
     working,
-    write_frame,
 )
+from cli.writing import write_frame, write_frames
 from features.retention import ACTIVE_DAYS, By, retention
 from regulars.errors import DataError
 from training.deciding import decide_customers
@@ -107,16 +107,16 @@ def recommend(
     model = load_recommender(tracking, chosen)
     with working("recommending"):
         if given is not None:
-            rows = recommend_histories(
+            frames = recommend_histories(
                 model, given, n=n, placement=placement, repeat=repeat, timezone=shop.settings.timezone
             )
         else:
-            rows = recommend_customers(
+            frames = recommend_customers(
                 shop.tables(), model, as_of=at, n=n, customers=asked, placement=placement, repeat=repeat
             )
-    write_frame(rows, out)
-    say(f"{len(rows):,} recommendations by version {chosen.number}, written to {out}", as_json=as_json)
-    finish({"rows": len(rows), "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
+        count = write_frames(frames, out)
+    say(f"{count:,} recommendations by version {chosen.number}, written to {out}", as_json=as_json)
+    finish({"rows": count, "version": chosen.number, "as_of": at.isoformat(), "out": out}, as_json=as_json)
 
 
 def decide(

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working, write_frame
+from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, show_table, working
+from cli.writing import write_frame
 from regulars.errors import DataError, ModelMissing
 from training.comparison import Compared, compare_churn, compare_recommenders, default_holdout
 from training.offer_comparison import compare_offers, offers_holdout

@@ -138,7 +138,7 @@ def _show_answers(shop: Shop, versions: dict[str, Version], as_of: datetime) -> 
     tables = shop.tables()
     regular = str(scores.sort_values(["count_orders", "customer_id"], ascending=[False, True])["customer_id"].iloc[0])
     model = load_recommender(tracking, versions["recommender"])
-    liked = recommend_customers(tables, model, as_of=as_of, n=SHOWN_PRODUCTS, customers=[regular])
+    liked = next(recommend_customers(tables, model, as_of=as_of, n=SHOWN_PRODUCTS, customers=[regular]))
     names = product_features(tables, as_of=as_of).select("product_id", "name", "price").execute()
     liked = liked.merge(names, on="product_id", how="left")
     print()

@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pandas as pd
 import typer
 
-from cli.shop import JsonOption, finish, open_shop, show_table, write_frame
+from cli.shop import JsonOption, finish, open_shop, show_table
+from cli.writing import write_frame
 from regulars.errors import DataError
 from serving.services.attribution import SETTLED, attribute, placement_report
 from serving.store import open_store

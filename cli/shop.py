@@ -95,19 +95,6 @@ def read_frame(file: Path) -> pd.DataFrame:
         raise DataError(f"{file} cannot be read: {error}") from error
 
 
-def write_frame(frame: pd.DataFrame, file: Path) -> None:
-    """Write ``frame`` to ``file``, as its ending says: .parquet, .csv or .ndjson."""
-    writers = {
-        ".parquet": lambda: frame.to_parquet(file, index=False),
-        ".csv": lambda: frame.to_csv(file, index=False),
-        ".ndjson": lambda: frame.to_json(file, orient="records", lines=True),
-    }
-    if file.suffix not in writers:
-        raise DataError(f"--out must end in {', '.join(writers)}, got {file}")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    writers[file.suffix]()
-
-
 @contextmanager
 def working(text: str) -> Iterator[None]:
     """Shows on a terminal that ``text`` is under way; where the work tells how far it is, with a bar and the time left."""

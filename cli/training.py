@@ -21,8 +21,8 @@ from cli.shop import (
     say,
     show_table,
     working,
-    write_frame,
 )
+from cli.writing import write_frame
 from features.build import read_customer_features
 from features.labels import cancellation_labels, churn_labels
 from regulars.errors import DataError

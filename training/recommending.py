@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
+import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from regulars.progress import stage
 from training.tracking import Tracking, Version
 
 CHUNK = 1_000
+READ_AT_ONCE = 20_000  # customers
 
 
 def load_recommender(tracking: Tracking, version: Version) -> Recommender:
@@ -36,25 +38,35 @@ def recommend_customers(
     customers: Sequence[str] | None = None,
     placement: str = "home",
     repeat: str = "auto",
-) -> pd.DataFrame:
+) -> Iterator[pd.DataFrame]:
     """customer_id, rank (from 1), product_id, score, reason: up to n rows per customer (default: all with history).
 
-    Products that the catalogue calls unavailable are left out.
+    In frames of some customers, made when asked for, so that memory does not grow with the number of customers. Products
+    that the catalogue calls unavailable are left out.
     """
-    rows = interactions(tables, as_of=as_of).execute()
-    rows = rows[rows["customer_id"].notna()].assign(visitor=lambda frame: frame["customer_id"])
-    wanted = sorted(rows["visitor"].unique()) if customers is None else list(dict.fromkeys(customers))
-    rows = rows[rows["visitor"].isin(wanted)]
-    moment = np.full(len(wanted), int(as_of.timestamp()))
+    known = interactions(tables, as_of=as_of)
+    known = known.filter(known.customer_id.notnull()).rename(visitor="customer_id")
+    wanted = sorted(known.visitor.as_table().distinct().execute()["visitor"]) if customers is None else customers
+    wanted = list(dict.fromkeys(wanted))
     allowed = _available(tables, model, as_of=as_of)
-    answered = _answers(model, rows, wanted, moment, n=n, placement=placement, repeat=repeat, allowed=allowed)
-    return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "customer_id"})
+    done = 0
+    stage("recommending", begins=0.0, ends=1.0, within=lambda: done / max(len(wanted), 1))
+    for start in range(0, max(len(wanted), 1), READ_AT_ONCE):
+        part = wanted[start : start + READ_AT_ONCE]
+        asked = ibis.memtable({"visitor": part}, schema={"visitor": "string"})
+        rows = known.semi_join(asked, "visitor").execute()
+        moment = np.full(len(part), int(as_of.timestamp()))
+        for frame, count in _answers(
+            model, rows, part, moment, n=n, placement=placement, repeat=repeat, allowed=allowed
+        ):
+            done += count
+            yield frame.rename(columns={"visitor": "customer_id"})
 
 
 def recommend_histories(
     model: Recommender, given: pd.DataFrame, *, n: int, placement: str, repeat: str, timezone: str
-) -> pd.DataFrame:
-    """history_id, rank (from 1), product_id, score, reason: up to n rows for every history.
+) -> Iterator[pd.DataFrame]:
+    """history_id, rank (from 1), product_id, score, reason: up to n rows for every history, in frames of some histories.
 
     ``given``: history_id, product_id, occurred_at and optionally name. The moment of a history is just after its last row.
     """
@@ -68,8 +80,13 @@ def recommend_histories(
     )
     last = rows.groupby("visitor", sort=True)["occurred_at"].max()
     moment = _seconds(last) + 1
-    answered = _answers(model, rows, list(last.index), moment, n=n, placement=placement, repeat=repeat, allowed=None)
-    return pd.concat(answered, ignore_index=True).rename(columns={"visitor": "history_id"})
+    done = 0
+    stage("recommending", begins=0.0, ends=1.0, within=lambda: done / max(len(last), 1))
+    for frame, count in _answers(
+        model, rows, list(last.index), moment, n=n, placement=placement, repeat=repeat, allowed=None
+    ):
+        done += count
+        yield frame.rename(columns={"visitor": "history_id"})
 
 
 def _answers(
@@ -82,12 +99,10 @@ def _answers(
     placement: str,
     repeat: str,
     allowed: NDArray[np.bool_] | None,
-) -> Iterator[pd.DataFrame]:
-    """Answers in chunks of customers, so that memory does not grow with their number."""
+) -> Iterator[tuple[pd.DataFrame, int]]:
+    """Answers to some visitors at a time, and to how many."""
     ordered = rows.sort_values(["visitor", "occurred_at", "product_id", "kind"], kind="stable")
     by_visitor = {visitor: frame.tail(NEWEST) for visitor, frame in ordered.groupby("visitor", sort=False)}
-    done = 0
-    stage("recommending", begins=0.0, ends=1.0, within=lambda: done / max(len(wanted), 1))
     for start in range(0, max(len(wanted), 1), CHUNK):
         chunk = list(wanted[start : start + CHUNK])
         histories = [_history(by_visitor.get(visitor)) for visitor in chunk]
@@ -101,8 +116,7 @@ def _answers(
             for visitor, answer in zip(chunk, answers, strict=True)
             for item in answer.items
         ]
-        done = start + len(chunk)
-        yield pd.DataFrame(lines, columns=["visitor", "rank", "product_id", "score", "reason"])
+        yield pd.DataFrame(lines, columns=["visitor", "rank", "product_id", "score", "reason"]), len(chunk)
 
 
 def _history(rows: pd.DataFrame | None) -> History:
