@@ -4,7 +4,8 @@
 
 One worker on loopback, SQLite and PostgreSQL, one client at a time. Each customer is asked about twice in a row, for a decision
 that is made and kept and for the one that holds then, and the bare endpoint is asked in between, so that all three see the same
-machine. Half of the offers have a rule of their own, all a budget, a maximum per customer and an end. At most a minute per row.
+machine; ``load_before`` tells how many processes wanted its cores. Half of the offers have a rule of their own, all a budget, a
+maximum per customer and an end. At most a minute per row.
 ``--profile``: what making decisions spends inside the process, by function, instead.
 """
 
@@ -12,6 +13,7 @@ import argparse
 import cProfile
 import http.client
 import json
+import os
 import pstats
 import random
 import sys
@@ -85,6 +87,7 @@ def _measured(home: Path, database: str, active: int, requests: int) -> list[dic
         headers = {"Authorization": f"Bearer {ours.keys['lists']}", "Content-Type": "application/json"}
         body = _ask(_connection(ours.address), "warm", headers)[1]
         (home / "bare.py").write_text(BARE.format(body=json.loads(body)))
+        load = os.getloadavg()[0]
         with answering([sys.executable, *SERVER], "/", cwd=home) as bare:
             took = _latencies(ours.address, bare, headers, requests)
     plain = took["bare FastAPI, the same body"]
@@ -97,7 +100,9 @@ def _measured(home: Path, database: str, active: int, requests: int) -> list[dic
             "p50_ms": float(np.median(times)),
             "p99_ms": float(np.quantile(times, 0.99)),
             "p50_ratio": float(np.median(times) / np.median(plain)),
+            "p99_ratio": float(np.quantile(times, 0.99) / np.quantile(plain, 0.99)),
             "bytes": len(body),
+            "load_before": round(load, 1),
         }
         for task, times in took.items()
     ]
