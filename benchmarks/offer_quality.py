@@ -3,9 +3,9 @@
     python -m benchmarks.offer_quality FOLDER
 
 FOLDER holds ``hillstrom*.parquet`` and ``starbucks_{portfolio,profile,transcript}.parquet``. What is not there is left out.
-Who was sent what at Starbucks is not documented as random, so it is observational. A purchase
-counts less the rewards that were paid with it, so offers cost what they did cost, person by person; what was bought before
-a sending is known to the learners, beside age, income, gender and membership.
+Who was sent what at Starbucks is not documented as random, so it is observational. A purchase counts less the rewards that
+were paid with it, so offers cost what they did cost, person by person; what was bought before a sending is known to the
+learners, beside age, income, gender and membership.
 """
 
 import argparse
