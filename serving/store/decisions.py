@@ -141,18 +141,16 @@ def _statements(dialect: Any) -> _Statements:
 _STATEMENTS = {"sqlite": _statements(sqlite), "postgresql": _statements(postgresql)}
 
 
-def decided_before(store: Store, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
+def decided_before(connection: Connection, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
     """What was decided before ``at`` that answers, or limits what may be decided now."""
-    with store.reading() as connection:
-        asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
-        held = connection.execute(_HELD, asked).all()
-        answer = next((row.answer for row in held if row.answer is not None), None)
-        if answer is not None:
-            return Before(answer)
-        to_one = connection.execute(_MINE, {"subject": subject}).all()
-        to_all = _counts(connection)
+    asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
+    held = connection.execute(_HELD, asked).all()
+    answer = next((row.answer for row in held if row.answer is not None), None)
+    if answer is not None:
+        return Before(answer)
+    to_one = [(row[0], row[1], row[2]) for row in connection.execute(_MINE, {"subject": subject})]
     holds = next((row.offer_id for row in held if row.offer_id is not None), None)
-    return Before(None, [(row[0], row[1], row[2]) for row in to_one], to_all, holds)
+    return Before(None, to_one, _counts(connection), holds)
 
 
 def offers_made(store: Store) -> dict[str, int]:

@@ -199,7 +199,8 @@ def decision(
 
 def before(store: Store, *, subject: str = "ann", placement: str = "home", hours: int = 0) -> Before:
     at_hour = NOW + timedelta(hours=hours)
-    return decided_before(store, subject=subject, placement=placement, channel="", at=at_hour)
+    with store.reading() as connection:
+        return decided_before(connection, subject=subject, placement=placement, channel="", at=at_hour)
 
 
 def test_one_decision_holds_until_it_expires(store: Store) -> None:
