@@ -36,6 +36,8 @@ bench: install
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.offers
 	$(BIN)/python -m benchmarks.offers --speed
+	$(BIN)/python -m benchmarks.decisions
+	$(BIN)/python -m benchmarks.trees
 	$(BIN)/python -m benchmarks.serving
 
 quality: install

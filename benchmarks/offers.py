@@ -7,7 +7,7 @@ uplift of each offer; value of a fixed policy by IPS, SNIPS and DR. Net value (a
 model learnt on the trial decides for as many other customers under a budget that would make a quarter of them the dearest
 offer, beside the riskiest first (those least expected to order, the best single offer) for the same money; what each brings
 is the truth, not an estimate.
-``--speed``: 100,000 customers among ten offers under a budget, and one decision of the service among 100 offers.
+``--speed``: 100,000 customers among ten offers under a budget (one decision of the service: ``benchmarks.decisions``).
 """
 
 import argparse

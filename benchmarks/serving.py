@@ -75,7 +75,9 @@ def _measured(wrk: str, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         began = time.monotonic()
-        with _running([sys.executable, "-m", "cli.main", "serve", "--workers", "1", "--port"], "/health/ready") as ours:
+        with answering(
+            [sys.executable, "-m", "cli.main", "serve", "--workers", "1", "--port"], "/health/ready"
+        ) as ours:
             ready = time.monotonic() - began
             body = httpx.get(
                 f"{ours}/v1/recommendations?customer_id={names[0]}",
@@ -98,7 +100,7 @@ def _measured(wrk: str, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
             "bare:app",
             "--port",
         ]
-        with _running(server, "/v1/recommendations", cwd=folder) as bare:
+        with answering(server, "/v1/recommendations", cwd=folder) as bare:
             plain = statistics.median(_load(wrk, bare, key, names, folder, start=0) for _ in range(TIMES))
     asked = statistics.median(first)
     shared = {
@@ -129,7 +131,7 @@ def _load(wrk: str, address: str, key: str, names: Sequence[str], folder: Path, 
 
 
 @contextmanager
-def _running(words: Sequence[str], path: str, *, cwd: Path | None = None) -> Iterator[str]:
+def answering(words: Sequence[str], path: str, *, cwd: Path | None = None) -> Iterator[str]:
     """The address of a server that ``words`` and a free port start, once ``path`` answers 200."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from regulars.eligibility import Facts, compile_rule, rule_error
+from regulars.eligibility import Facts, Rule, compile_rule
+from regulars.errors import DataError
 
 DISCOUNTS = frozenset({"percent", "amount", "coupon", "free_shipping"})
 MESSAGES = frozenset({"email", "sms", "push"})
@@ -80,8 +81,47 @@ class Situation:
     trouble: str | None = None
 
 
-def why_closed(offer: Mapping[str, Any], now: Situation, rules: Rules) -> str | None:
-    """Why a hard rule forbids making ``offer`` (a row of the table offers, times as ISO text); None where none does."""
+@dataclass(frozen=True)
+class Terms:
+    """What an offer's own rules need, read once and asked for every customer; see ``terms_of``.
+
+    ``rule``: None where everybody is eligible; a text says why what was written is no rule. ``is_discount``: of the kinds
+    percent, amount, coupon, free_shipping.
+    """
+
+    offer_id: str
+    starts_at: datetime | None
+    ends_at: datetime | None
+    cost: float
+    budget: float | None
+    max_per_customer: int | None
+    rule: Rule | str | None
+    is_discount: bool
+    product_ids: frozenset[str]
+
+
+def terms_of(offer: Mapping[str, Any]) -> Terms:
+    """The terms of a row of the table offers, times as ISO text.
+
+    >>> terms_of({"offer_id": "ten", "kind": "percent", "cost": 2.0}).is_discount
+    True
+    """
+    starts, ends = (offer.get(name) for name in ("starts_at", "ends_at"))
+    return Terms(
+        offer_id=offer["offer_id"],
+        starts_at=None if starts is None else datetime.fromisoformat(starts),
+        ends_at=None if ends is None else datetime.fromisoformat(ends),
+        cost=float(offer.get("cost") or 0.0),
+        budget=offer.get("budget"),
+        max_per_customer=offer.get("max_per_customer"),
+        rule=_rule(offer.get("eligibility")),
+        is_discount=offer.get("kind") in DISCOUNTS,
+        product_ids=frozenset(offer.get("product_ids") or ()),
+    )
+
+
+def why_closed(offer: Terms, now: Situation, rules: Rules) -> str | None:
+    """Why a hard rule forbids making ``offer``; None where none does."""
     return (
         _dates(offer, now)
         or _limits(offer, now)
@@ -142,18 +182,23 @@ def draw(chances: Mapping[str | None, float], *, at: float) -> tuple[str | None,
     return max(chances.items(), key=lambda pair: pair[1])
 
 
-def _dates(offer: Mapping[str, Any], now: Situation) -> str | None:
-    starts, ends = (_moment(offer.get(name)) for name in ("starts_at", "ends_at"))
-    if starts is not None and now.at < starts:
+def _rule(source: str | None) -> Rule | str | None:
+    try:
+        return compile_rule(source) if source else None
+    except DataError as error:  # one kept before rules were checked may be no rule
+        return str(error)
+
+
+def _dates(offer: Terms, now: Situation) -> str | None:
+    if offer.starts_at is not None and now.at < offer.starts_at:
         return "has not begun"
-    return "is over" if ends is not None and now.at >= ends else None
+    return "is over" if offer.ends_at is not None and now.at >= offer.ends_at else None
 
 
-def _limits(offer: Mapping[str, Any], now: Situation) -> str | None:
-    name = offer["offer_id"]
-    if offer.get("budget") is not None and (offer.get("cost") or 0.0) > now.left.get(name, offer["budget"]):
+def _limits(offer: Terms, now: Situation) -> str | None:
+    if offer.budget is not None and offer.cost > now.left.get(offer.offer_id, offer.budget):
         return "its budget is spent"
-    if offer.get("max_per_customer") is not None and now.made.get(name, 0) >= offer["max_per_customer"]:
+    if offer.max_per_customer is not None and now.made.get(offer.offer_id, 0) >= offer.max_per_customer:
         return "was made to this customer as often as it may be"
     return None
 
@@ -174,25 +219,17 @@ def _contact(now: Situation, rules: Rules) -> str | None:
     return None
 
 
-def _eligible(offer: Mapping[str, Any], now: Situation) -> str | None:
-    if not offer.get("eligibility"):
-        return None
-    why = rule_error(offer["eligibility"])  # one kept before rules were checked may be no rule
-    return why or compile_rule(offer["eligibility"]).why_not(now.facts)
+def _eligible(offer: Terms, now: Situation) -> str | None:
+    return offer.rule.why_not(now.facts) if isinstance(offer.rule, Rule) else offer.rule
 
 
-def _better_left(offer: Mapping[str, Any], now: Situation) -> str | None:
-    if offer.get("kind") not in DISCOUNTS:
+def _better_left(offer: Terms, now: Situation) -> str | None:
+    if not offer.is_discount:
         return None
     if now.trouble is not None:
         return f"help is due, not a discount: {now.trouble}"
-    products = offer.get("product_ids") or ()
-    if products and set(products) <= set(now.cart):
+    if offer.product_ids and offer.product_ids.issubset(now.cart):
         return "a discount on what is in the cart anyway"
     if now.without is not None and now.without >= ANYWAY:
         return f"a discount on what is bought anyway ({now.without:.0%} without it)"
     return None
-
-
-def _moment(text: str | None) -> datetime | None:
-    return None if text is None else datetime.fromisoformat(text)

@@ -129,3 +129,10 @@ class Live:
         while not self._stop.wait(REFRESH_S):
             self.refresh()
             self.shown.flush()
+            self._sync()
+
+    def _sync(self) -> None:
+        try:
+            self.store.sync()
+        except Exception:
+            log.exception("what was decided last could not be brought onto the disk, trying again")

@@ -19,7 +19,7 @@ from regulars.allocation import allocate
 from regulars.as_of import Tables, known_tables
 from regulars.eligibility import Facts, facts_of
 from regulars.models.offers import OfferModel
-from regulars.offering import DISCOUNTS, Rules, Situation, is_held_out, why_closed
+from regulars.offering import DISCOUNTS, Rules, Situation, is_held_out, terms_of, why_closed
 
 Floats = NDArray[np.float64]
 Row = Mapping[str, Any]
@@ -137,14 +137,21 @@ def _closed(
     """Why each offer may not be made to each customer (n_customers, n_offers), empty where it may."""
     found = np.full((len(about), len(offers)), "", dtype=object)
     now = _situations(tables, model, about, facts, offers, as_of=as_of, channel=channel)
-    plain = {kind: [why_closed({"offer_id": "", "kind": kind}, one, rules) or "" for one in now]
-             for kind in {_like(offer) for offer in offers if not _conditional(offer)}}  # fmt: skip
+    plain: dict[str, list[str]] = {}
     for column, offer in enumerate(offers):
         if _conditional(offer):
-            found[:, column] = [why_closed(offer, one, rules) or "" for one in now]
-        else:
-            found[:, column] = plain[_like(offer)]
+            found[:, column] = _whys(offer, now, rules)
+            continue
+        like = _like(offer)
+        if like not in plain:
+            plain[like] = _whys({"offer_id": "", "kind": like}, now, rules)
+        found[:, column] = plain[like]
     return found
+
+
+def _whys(offer: Row, now: Sequence[Situation], rules: Rules) -> list[str]:
+    terms = terms_of(offer)
+    return [why_closed(terms, one, rules) or "" for one in now]
 
 
 def _conditional(offer: Row) -> bool:

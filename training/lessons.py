@@ -14,11 +14,13 @@ from regulars.ids import Rows
 from regulars.models.chances import Chances
 from regulars.models.history import History, Known
 from regulars.models.pairs import NAMES, pair_features
+from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
 from regulars.models.threads import one_thread
 from training.visits import Visits
 
 LEAST_EXAMPLES = 50
+LIGHTGBM = ("learning_rate", "num_leaves", "feature_fraction", "bagging_fraction", "lambda_l2")
 MOST_KNOTS = 200
 NEXT, LATER = 2, 1
 GAINS = (0, 1, 3)
@@ -98,11 +100,11 @@ def lessons_of(snapshot: Snapshot, *, negatives: int, seed: int) -> Lessons:
     return Lessons(np.vstack(features), np.concatenate(grades), np.array(sizes))
 
 
-def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: int) -> lightgbm.Booster | None:
-    """LambdaMART over the lessons of several moments; None where there are too few."""
+def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: int) -> Ranker | None:
+    """LambdaMART over the lessons of several moments, ``models`` times; None where there are too few."""
     if sum(len(part.sizes) for part in lessons) < LEAST_EXAMPLES:
         return None
-    settings = {name: chosen[name] for name in ("learning_rate", "num_leaves", "feature_fraction", "lambda_l2")}
+    settings = {name: chosen[name] for name in LIGHTGBM}
     settings |= {
         "objective": "lambdarank",
         "lambdarank_truncation_level": 30,
@@ -110,6 +112,7 @@ def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: i
         "max_bin": 63,
         "min_data_in_leaf": int(chosen["min_data_in_leaf"]),
         "seed": seed,
+        "bagging_freq": 1,
         "deterministic": True,
         "force_row_wise": True,
         "verbose": -1,
@@ -119,8 +122,11 @@ def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: i
         np.concatenate([part.grades for part in lessons]).astype(float),
         group=np.concatenate([part.sizes for part in lessons]),
         feature_name=list(NAMES),
+        params=settings,
     )
-    return lightgbm.train(settings, data, num_boost_round=int(chosen["trees"]))
+    drawn = [{"bagging_seed": one, "feature_fraction_seed": one} for one in range(seed, seed + int(chosen["models"]))]
+    fitted = [lightgbm.train(settings | seeds, data, num_boost_round=int(chosen["trees"])) for seeds in drawn]
+    return Ranker([booster.model_to_string() for booster in fitted])
 
 
 def fit_chances(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Chances | None:

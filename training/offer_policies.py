@@ -22,17 +22,23 @@ OBSERVATIONAL = (
 NOBODY = "nobody is made an offer"
 EVERYBODY = "everybody is made the best single offer"
 OURS = "the offer worth most, where one is worth its cost"
+PERSONAL = "each customer's own best offer, proven or not"
+GAIN = "own best offers, less the best single one"
+SIZE = "effective sample size"
 RISKIEST = "riskiest first, as many offers"
 RANDOM = "as many offers at random"
 SENT = "what was made"
+OVER_SENT = "the offer worth most, less what was made"
 
 
 def judge(sample: Sample, customer: Ints, moments: NDArray[np.datetime64], *, costs: Floats, unit: str,
           seed: int) -> pd.DataFrame:  # fmt: skip
     """Net value per assignment of each policy with its interval, columns as in ``Trained.table``.
 
-    Judged on the latest third of moments, learnt on the earlier ones; where all were assigned at once, each half of the
-    customers by what was learnt on the other. Doubly robust, propensities clipped at 0.01. Costs are in units of the outcome.
+    Beside them: what choosing for each customer gains over the best single offer, what ours gains over what was made, and
+    Kish's effective sample size (a policy that did what was seldom done is judged on few rows). Judged on the latest third
+    of moments, learnt on the earlier ones; where all were assigned at once, each half of the customers by what was learnt
+    on the other. Doubly robust, propensities clipped at 0.01. Costs are in units of the outcome.
     """
     parts, split = _splits(sample, customer, moments, seed=seed)
     tested, scores, policies, levels = [], [], [], []
@@ -53,14 +59,21 @@ def judge(sample: Sample, customer: Ints, moments: NDArray[np.datetime64], *, co
     rows = np.concatenate(tested)
     log = Log(sample.arm[rows], sample.taken[rows], sample.outcome[rows], customer[rows], np.append(0.0, costs),
               np.vstack(levels))  # fmt: skip
-    lines = []
+    lines: list[tuple[str, str, float, float, float, str]] = []
+    drawn, even = customer_draws(customer[rows], seed=seed), np.ones(len(rows))
+    done = sample.outcome[rows] - log.net_of[log.action]
+    brought = {SENT: done}
     for name in policies[0]:
         chosen = np.concatenate([part[name] for part in policies])
-        found = evaluate(log, np.eye(len(costs) + 1)[chosen], seed=seed).set_index("estimator").loc["dr"]
-        lines.append((name, unit, found["value"], found["low"], found["high"], split))
-    done = sample.outcome[rows] - log.net_of[log.action]
-    drawn, even = customer_draws(customer[rows], seed=seed), np.ones(len(rows))
+        found = evaluate(log, np.eye(len(costs) + 1)[chosen], seed=seed).set_index("estimator")
+        brought[name] = log.scores()[np.arange(len(rows)), chosen]
+        lines.append((name, unit, *found.loc["dr"], split))
+        if name in (EVERYBODY, PERSONAL):
+            lines.append((name, SIZE, float(found.loc["effective_sample_size", "value"]), np.nan, np.nan, split))
     lines.append((SENT, unit, float(done.mean()), *ratio_interval(done, even, drawn), split))
+    for label, better, worse in ((GAIN, PERSONAL, EVERYBODY), (OVER_SENT, OURS, SENT)):
+        each = brought[better] - brought[worse]
+        lines.append((label, unit, float(each.mean()), *ratio_interval(each, even, drawn), split))
     one = np.vstack(scores)
     share = np.bincount(sample.arm, minlength=len(costs) + 1)[1:] / max((sample.arm > 0).sum(), 1)
     difference = (one[:, 1:] + costs) @ share - one[:, 0]
@@ -88,6 +101,7 @@ def _actions(
         EVERYBODY: np.full(count, single),
         RISKIEST: _made(count, riskiest, best),
         RANDOM: _made(count, drawn, best),
+        PERSONAL: best_actions(uplift, costs),
         OURS: ours,
     }
 

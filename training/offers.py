@@ -42,7 +42,7 @@ FEW = (
     "what all offers did."
 )
 NO_DIFFERENCE = (
-    "Choosing an offer for each customer was not shown to be better than the best one for everybody, "
+    "Choosing an offer for each customer was not shown to be better than the best one for everybody ({shown}), "
     "so that one is made."
 )
 
@@ -100,7 +100,7 @@ def train_offers(
         "adjusted_difference": float(table["value"].iloc[-1]),
         **{f"overlap_{name}": value for name, value in diagnostics.items()},
     }
-    notes = _notes(drawn, "" if choice.personal else NO_DIFFERENCE, diagnostics)
+    notes = _notes(drawn, "" if choice.personal else NO_DIFFERENCE.format(shown=_shown(choice)), diagnostics)
     return Trained(model, settings, metrics, table, notes=notes)
 
 
@@ -147,6 +147,12 @@ def _model(
         "costs": terms["cost"].fillna(0.0).astype(float).to_dict(),
         "about": said | {"personal": choice.personal, "gain": choice.gain, "gain_se": choice.gain_se},
     }
+
+
+def _shown(choice: Choice) -> str:
+    if choice.gain_se == 0:
+        return "the learner that did best chose the same for all"
+    return f"the learner that did best gained {choice.gain:.3g}, standard error {choice.gain_se:.2g}"
 
 
 def _unit(outcome: str) -> str:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-import lightgbm
 import numpy as np
 import pandas as pd
 
@@ -18,6 +17,7 @@ from regulars.errors import DataError
 from regulars.models.chances import Chances
 from regulars.models.history import NEWEST, History, known_rows
 from regulars.models.pairs import pair_features
+from regulars.models.ranker import Ranker
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
 from regulars.models.threads import one_thread
@@ -31,11 +31,13 @@ from training.visits import Visits, read_visits
 log = logging.getLogger(__name__)
 
 PARAMS: dict[str, Any] = {
-    "trees": 120,
-    "learning_rate": 0.08,
+    "models": 3,
+    "trees": 60,
+    "learning_rate": 0.15,
     "num_leaves": 31,
     "min_data_in_leaf": 100,
-    "feature_fraction": 0.7,
+    "feature_fraction": 0.4,
+    "bagging_fraction": 0.7,
     "lambda_l2": 5.0,
     "snapshots": 8,
     "visitors": 1_700,
@@ -48,7 +50,7 @@ MOST_CALIBRATED = 500
 T = TypeVar("T")
 CUTS_PER_SESSION = 12
 OF_SESSIONS = {
-    "examples": 1.6,
+    "examples": 2.2,
     "negatives": 2.5,
 }  # moments of a session are many and alike, and only one product is right
 TOO_SMALL = (
@@ -263,7 +265,7 @@ def _judge(
     test: Snapshot | None,
     earlier: Snapshot | None,
     examples: Sequence[Example],
-    ranker: lightgbm.Booster | None,
+    ranker: Ranker | None,
     *,
     seed: int,
     what: str,
@@ -283,14 +285,14 @@ def _judge(
 
 
 @one_thread()
-def _ours(test: Snapshot, examples: Sequence[Example], ranker: lightgbm.Booster | None) -> list[list[int]]:
+def _ours(test: Snapshot, examples: Sequence[Example], ranker: Ranker | None) -> list[list[int]]:
     model = Recommender(test.retrieval, ranker, about={})
     return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
 
 
 @one_thread()
 def _chances(
-    test: Snapshot | None, examples: Sequence[Example], ranker: lightgbm.Booster | None, *, only_new: bool
+    test: Snapshot | None, examples: Sequence[Example], ranker: Ranker | None, *, only_new: bool
 ) -> Chances | None:
     """What the scores of a ranker that saw nothing of ``test`` came to there, over all candidates of the examples."""
     if test is None or ranker is None:
@@ -302,7 +304,7 @@ def _chances(
         features = pair_features(test.retrieval, example.known, rows, moment=example.moment, clues=clues)
         kept = features[:, BOUGHT] == 0 if only_new else np.ones(len(rows), dtype=bool)
         if kept.any():
-            scores.append(np.asarray(ranker.predict(features[kept]), dtype=float))
+            scores.append(ranker.predict(features[kept]))
             hits.append(np.isin(rows[kept], example.targets))
     return fit_chances(np.concatenate(scores), np.concatenate(hits)) if scores else None
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +22,7 @@ from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
 from regulars.models.history import DAY_S, NOTHING, History, Known, known_history, rhythm
 from regulars.models.pairs import NAMES, pair_features
+from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
 from regulars.models.retrievers.neighbours import strongest
 from regulars.models.threads import one_thread
@@ -65,10 +65,10 @@ class Recommender:
     def __init__(
         self,
         retrieval: Retrieval,
-        ranker: lightgbm.Booster | None,
+        ranker: Ranker | None,
         *,
         about: Mapping[str, object],
-        explorer: lightgbm.Booster | None = None,
+        explorer: Ranker | None = None,
         chances: Chances | None = None,
         explorer_chances: Chances | None = None,
     ) -> None:
@@ -130,9 +130,9 @@ class Recommender:
     def save(self, folder: Path) -> None:
         """Write the model into the empty folder ``folder`` as a sealed artifact."""
         self.retrieval.save(folder)
-        for name, booster in (("ranker", self.ranker), ("explorer", self.explorer)):
-            if booster is not None:
-                (folder / f"{name}.txt").write_text(booster.model_to_string())
+        for name, ranker in (("ranker", self.ranker), ("explorer", self.explorer)):
+            if ranker is not None:
+                ranker.save(folder, name)
         for name, chances in (("ranker", self.chances), ("explorer", self.explorer_chances)):
             if chances is not None:
                 np.save(folder / f"{name}-chances.npy", chances.knots)
@@ -150,7 +150,7 @@ class Recommender:
         try:
             if json.loads((folder / "features.json").read_text()) != list(NAMES):
                 raise ArtifactError(f"{folder} was trained on other features than this program makes; train it again")
-            ranker, explorer = _booster(folder / "ranker.txt"), _booster(folder / "explorer.txt")
+            ranker, explorer = Ranker.load(folder, "ranker"), Ranker.load(folder, "explorer")
             return cls(
                 Retrieval.load(folder),
                 ranker,
@@ -159,17 +159,17 @@ class Recommender:
                 chances=_chances(folder / "ranker-chances.npy"),
                 explorer_chances=_chances(folder / "explorer-chances.npy"),
             )
-        except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
+        except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
     def _weighed(self, histories: Sequence[History], contexts: Sequence[Context]) -> list[Weighed]:
         with one_thread():
             opened = [self._open(history, context) for history, context in zip(histories, contexts, strict=True)]
             found = [Weighed(one.known, one.rows, one.scores) for one in opened]
-            for booster, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
+            for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
                 places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
                           if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
-                scores = self._ranked(booster, [f for place in places if (f := opened[place].features) is not None])
+                scores = self._ranked(ranker, [f for place in places if (f := opened[place].features) is not None])
                 ends = np.cumsum([len(opened[place].rows) for place in places])
                 for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
                     found[place] = Weighed(opened[place].known, opened[place].rows, part)
@@ -216,14 +216,14 @@ class Recommender:
             permitted &= ~np.isin(self.retrieval.catalogue.family[rows], families[families >= 0])
         return permitted
 
-    def _ranked(self, booster: lightgbm.Booster | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
+    def _ranked(self, ranker: Ranker | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
         features = np.vstack(matrices) if matrices else np.zeros((0, len(NAMES)), np.float32)
         if not len(features):
             return np.zeros(0)
-        if booster is None:  # too little happened to learn from: own purchases, then what is popular
+        if ranker is None:  # too little happened to learn from: own purchases, then what is popular
             columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
             return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return np.asarray(booster.predict(features), dtype=float)
+        return ranker.predict(features)
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         chances = self._said(context, scores)
@@ -363,10 +363,6 @@ def _with_order(history: History, context: Context) -> History:
         np.concatenate([history.occurred_at, at]),
         [*history.kinds, *(["purchase"] * len(bought))],
     )
-
-
-def _booster(file: Path) -> lightgbm.Booster | None:
-    return lightgbm.Booster(model_str=file.read_text()) if file.exists() else None
 
 
 def _chances(file: Path) -> Chances | None:

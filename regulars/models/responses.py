@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from regulars.models.trees import FlatTrees, flat_trees
 
 Floats = NDArray[np.float64]
 
@@ -41,15 +42,15 @@ class Trees:
     def predict(self, design: Floats) -> Floats:
         """Expected outcome (n_rows,) for ``design`` (n_rows, n_columns)."""
         behind = np.broadcast_to(np.asarray(self.more, float), (len(design), len(self.more)))
-        return np.asarray(self._booster.predict(np.hstack([design, behind]), num_threads=1), dtype=float)
+        return self._flat.predict(np.hstack([design, behind]))
 
     def to_json(self) -> dict[str, Any]:
         """The fields by name."""
         return {"text": self.text, "more": list(self.more)}
 
     @cached_property
-    def _booster(self) -> Any:
-        return lgb.Booster(model_str=self.text)
+    def _flat(self) -> FlatTrees:
+        return flat_trees(self.text)
 
 
 Response = Linear | Trees

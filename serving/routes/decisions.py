@@ -1,14 +1,14 @@
 """The next best offer, and what followed it."""
 
 from datetime import UTC, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Response
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
-from serving.services.decisions import STOREFRONT_SEES, Question, decide, record_outcome
+from serving.services.decisions import Question, decide, for_storefronts, record_outcome
 
 router = APIRouter(prefix="/v1/decisions", tags=["decisions"])
 
@@ -66,11 +66,10 @@ class Followed(BaseModel):
 @router.post(
     "",
     summary="The offer worth making, or none",
+    response_model=None,
     responses={200: {"content": {"application/json": {"example": EXAMPLE}}}} | describe(401, 403, 422, 503),
 )
-def make(
-    worker: Worker, caller: Annotated[Caller, Depends(allow("storefront", "lists"))], asked: Asked
-) -> dict[str, Any]:
+def make(worker: Worker, caller: Annotated[Caller, Depends(allow("storefront", "lists"))], asked: Asked) -> Response:
     """The offer worth making, or none; the same answer until it expires."""
     customer = asked.customer_id
     if customer is None and asked.anonymous_id is None:
@@ -90,7 +89,8 @@ def make(
         rules=settings.offer_rules(),
         how=settings.explore,
     )
-    return {name: answer[name] for name in STOREFRONT_SEES} if caller.scope == "storefront" else answer
+    told = for_storefronts(answer) if caller.scope == "storefront" else answer
+    return Response(told, media_type="application/json")
 
 
 @router.post("/{decision_id}/outcome", summary="What followed a decision", responses=describe(401, 403, 404, 422))

@@ -4,7 +4,6 @@ A decision holds for a day, or until its offer ends; one that quiet hours preven
 once get one decision: what a limit allows once is made once, since limits are looked at again when it is kept.
 """
 
-import json
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,8 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+import orjson
+from sqlalchemy import Connection
 
 from regulars.eligibility import Facts, facts_of
 from regulars.offering import (
@@ -30,8 +31,8 @@ from regulars.offering import (
 from serving.services.customers import moment_text
 from serving.services.shelf import Shelf
 from serving.store.database import Store
-from serving.store.decisions import DecisionRow, Limits, OutcomeRow, add_outcome, held_answer, hold, made_before
-from serving.store.published import profile_of
+from serving.store.decisions import Before, DecisionRow, Limits, OutcomeRow, add_outcome, decided_before, hold
+from serving.store.published import read_profile
 
 HOLDS = timedelta(hours=24)
 WEEK = timedelta(days=7)
@@ -96,33 +97,41 @@ def decide(
     rng: random.Random,
     rules: Rules | None = None,
     how: Explore = "epsilon",
-) -> dict[str, Any]:
-    """The decision that holds, or a new one; ``at`` is the shop's time, ``now`` the clock's."""
+) -> str:
+    """The decision that holds, or a new one, as the JSON text that is kept; ``at`` is the shop's time, ``now`` the clock's."""
     rules = rules or Rules()
     where = {"subject": question.subject, "placement": question.placement, "channel": question.channel or ""}
-    known = _known(store, question)
+    known = None
     for attempt in range(TRIES):
-        held = held_answer(store, **where, at=now)
-        if held is not None:
-            return dict(json.loads(held))
-        situation = _situation(store, shelf, question, known, at=at, now=now)
+        with store.reading() as connection:
+            before = decided_before(connection, **where, at=now)
+            if before.answer is not None:
+                return before.answer
+            known = known or _known(connection, question)
         if attempt == TRIES - 1:  # others were faster each time: none is the answer that breaks no limit
             known = replace(known, barred="others were made it in the same moment")
+        situation = _situation(shelf, question, known, before, at=at, now=now)
         choice = _choose(shelf, known, situation, question.subject, rng=rng, rules=rules, how=how)
         expires = now + _holds_for(choice, situation, rules)
         answer = _answer(shelf, known, situation, choice, expires=expires)
         made = DecisionRow(
             decision_id=answer["decision_id"],
             offer_id=answer["offer"]["offer_id"] if answer["offer"] else None,
-            answer=json.dumps(answer),
+            answer=orjson.dumps(answer).decode(),
             created_at=now,
             expires_at=expires,
             propensity=choice.propensity,
             **where,
         )
         if hold(store, made, limits=_limits(choice.offer)):
-            return answer
-    return answer
+            break
+    return made.answer
+
+
+def for_storefronts(answer: str) -> str:
+    """What a page sees of a decision: the offer, not what was expected of it."""
+    told = orjson.loads(answer)
+    return orjson.dumps({name: told[name] for name in STOREFRONT_SEES}).decode()
 
 
 def record_outcome(
@@ -143,20 +152,17 @@ def _choose(
     how: Explore,
 ) -> Choice:
     closed = {
-        offer["offer_id"]: known.barred
+        offer.offer_id: known.barred
         or why_closed(offer, situation, rules)
-        or why_worthless(known.estimates.get(offer["offer_id"]))
-        for offer in shelf.offers
+        or why_worthless(known.estimates.get(offer.offer_id))
+        for offer in shelf.terms
     }
     options = {name: known.estimates[name] for name, why in closed.items() if why is None}
     chances = probabilities(options, how=how, rules=rules, rng=np.random.default_rng(rng.getrandbits(64)))
     held_out = is_held_out(subject, rules)
     name, chance = (None, chances[None]) if held_out else draw(chances, at=rng.random())
     chance *= 1 - rules.held_out
-    considered = [
-        _considered(offer["offer_id"], known, closed[offer["offer_id"]], made=offer["offer_id"] == name, out=held_out)
-        for offer in shelf.offers
-    ]
+    considered = [_considered(each, known, why, made=each == name, out=held_out) for each, why in closed.items()]
     offer = next((offer for offer in shelf.offers if offer["offer_id"] == name), None)
     return Choice(
         offer=offer,
@@ -197,11 +203,11 @@ def _answer(shelf: Shelf, known: Known, situation: Situation, choice: Choice, *,
     }
 
 
-def _known(store: Store, question: Question) -> Known:
-    row = profile_of(store, question.customer_id) if question.customer_id is not None else None
+def _known(connection: Connection, question: Question) -> Known:
+    row = read_profile(connection, question.customer_id) if question.customer_id is not None else None
     if row is None:
         return Known(barred=UNKNOWN)
-    profile = json.loads(row.profile)
+    profile = orjson.loads(row.profile)
     estimates = {name: Estimate(*numbers) for name, numbers in profile.pop("offers", {}).items()}
     reachable = None if question.channel is None else bool(getattr(row, f"reachable_{question.channel}"))
     told = {"country": row.country, "risk": row.risk, "predicted_value": row.predicted_value}
@@ -209,16 +215,15 @@ def _known(store: Store, question: Question) -> Known:
 
 
 def _situation(
-    store: Store, shelf: Shelf, question: Question, known: Known, *, at: datetime, now: datetime
+    shelf: Shelf, question: Question, known: Known, before: Before, *, at: datetime, now: datetime
 ) -> Situation:
-    before = made_before(store, subject=question.subject, at=now)
     local = at.astimezone(_zone(known.timezone))
-    ruled = any(offer.get("eligibility") for offer in shelf.offers) and known.barred is None
+    ruled = any(offer.rule is not None for offer in shelf.terms) and known.barred is None
     profile = {**known.told, **known.profile, "cart": list(question.cart)}
     left = {
-        offer["offer_id"]: offer["budget"] - before.to_all.get(offer["offer_id"], 0) * (offer.get("cost") or 0.0)
-        for offer in shelf.offers
-        if offer.get("budget") is not None
+        offer.offer_id: offer.budget - before.to_all.get(offer.offer_id, 0) * offer.cost
+        for offer in shelf.terms
+        if offer.budget is not None
     }
     recent = sum(1 for _, channel, when in before.to_one if channel and when > now - WEEK)
     counts: dict[str, int] = {}

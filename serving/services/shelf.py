@@ -12,6 +12,7 @@ import orjson
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap
+from regulars.offering import Terms, terms_of
 from serving.services.product_rules import MOST_PINNED, rule_of
 from serving.services.remembered import Remembered
 from serving.store.changes import changes_after, changes_not_in
@@ -49,7 +50,7 @@ class Steering:
 
 @dataclass(frozen=True)
 class Shelf:
-    """One generation; loaded once, asked often, replaced as a whole."""
+    """One generation; loaded once, asked often, replaced as a whole. ``terms``: those of ``offers``, in their order."""
 
     generation: int
     as_of: datetime
@@ -59,6 +60,7 @@ class Shelf:
     attributes: Sequence[str]
     offers: tuple[Mapping[str, Any], ...]
     popular: tuple[str, ...] = ()
+    terms: tuple[Terms, ...] = ()
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
@@ -185,6 +187,7 @@ _EMPTY = _columns_of({})
 def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
     """Everything of ``generation`` that is the same for all customers."""
     products = list(all_products(store, generation.generation))
+    offers = tuple(orjson.loads(offer) for offer in all_offers(store, generation.generation))
     shelf = Shelf(
         generation=generation.generation,
         as_of=generation.as_of,
@@ -192,8 +195,9 @@ def load_shelf(store: Store, generation: GenerationRow) -> Shelf:
         about=orjson.loads(generation.about),
         ids=IdMap(product_id for product_id, _ in products),
         attributes=[attributes for _, attributes in products],
-        offers=tuple(orjson.loads(offer) for offer in all_offers(store, generation.generation)),
+        offers=offers,
         popular=tuple(orjson.loads(figures_of(store, generation.generation, POPULAR) or "[]")),
+        terms=tuple(map(terms_of, offers)),
     )
     shelf._columns  # noqa: B018 - read now, so that the first request does not wait for it
     return shelf

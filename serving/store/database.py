@@ -1,5 +1,6 @@
 """Opening the store: the engine, its tables, and the version of their schema."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,9 @@ from regulars.errors import StoreError
 from serving.store.schema import SCHEMA_VERSION, metadata, state
 
 SQLITE_WAIT_S = 30
+CHECKPOINT_AFTER = 500
 POOL = 20
+BEGIN = "BEGIN IMMEDIATE"  # a transaction that reads first could not wait for another
 # every statement stands alone, so that a connection need not be set up and reset around each
 READS = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
@@ -22,11 +25,12 @@ READS = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 class Store:
     """One database; ``reading`` and ``writing`` give connections, writing ones commit at the end of the block."""
 
-    def __init__(self, engine: Engine, reads: Engine) -> None:
+    def __init__(self, engine: Engine, reads: Engine, unsynced: Engine) -> None:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
-        self._reads = reads
+        self._reads, self._unsynced = reads, unsynced
         self._writer = Lock()
+        self._committed = self._synced = self._checkpointed = 0  # how many of the transactions that did not wait
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -36,18 +40,49 @@ class Store:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction; in SQLite one at a time, since waiting writers starve each other."""
-        if not self.is_sqlite:
-            with self.engine.begin() as connection:
-                yield connection
-            return
-        with self._writer, self.engine.begin() as connection:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")  # a transaction that reads first could not wait for another
+        """A transaction, on disk at the end of the block; in SQLite one at a time, since waiting writers starve each other."""
+        with self._alone(), self.engine.begin() as connection:
+            if self.is_sqlite:
+                connection.exec_driver_sql(BEGIN)
             yield connection
 
+    @contextmanager
+    def writing_unsynced(self) -> Iterator[Connection]:
+        """A transaction that does not wait for the disk: kills of the service spare it, a power failure may not.
+
+        It is on disk with the next one of ``writing``, else after the next ``sync`` (SQLite) or within about 0.6 seconds
+        (PostgreSQL). What is lost are the newest ones, each as a whole.
+        """
+        with self._alone():
+            with self._unsynced.begin() as connection:
+                connection.exec_driver_sql(BEGIN if self.is_sqlite else "SET LOCAL synchronous_commit = off")
+                yield connection
+            self._committed += 1
+
+    def sync(self) -> None:
+        """Bring what ``writing_unsynced`` committed onto the disk, beside readers and writers; PostgreSQL does so by itself."""
+        committed = self._committed
+        if not self.is_sqlite or committed == self._synced:
+            return
+        if committed - self._checkpointed >= CHECKPOINT_AFTER:
+            with self.reading() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)")  # syncs the log first
+            self._checkpointed = committed
+        else:
+            _sync_file(f"{self.engine.url.database}-wal")
+        self._synced = committed
+
     def close(self) -> None:
-        self.engine.dispose()
-        self._reads.dispose()
+        for engine in (self.engine, self._reads, self._unsynced):
+            engine.dispose()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        with self._writer:
+            yield
 
 
 def open_store(database_url: str) -> Store:
@@ -67,7 +102,17 @@ def open_store(database_url: str) -> Store:
     except StoreError:
         engine.dispose()
         raise
-    return Store(engine, _sqlite(url, **READS) if engine.dialect.name == "sqlite" else _postgresql(url, **READS))
+    if engine.dialect.name == "sqlite":
+        return Store(engine, _sqlite(url, **READS), _sqlite(url, synchronous="NORMAL", checkpoint_after=0))
+    return Store(engine, _postgresql(url, **READS), engine)
+
+
+def _sync_file(name: str) -> None:
+    file = os.open(name, os.O_RDWR)  # closing it loses no lock: SQLite's are on other files
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def is_sqlite(database_url: str) -> bool:
@@ -87,14 +132,15 @@ def _address(database_url: str) -> URL:
     raise StoreError(f"REGULARS_DATABASE_URL must be sqlite:///FILE or postgresql://..., got {url!s}")
 
 
-def _sqlite(url: URL, **more: Any) -> Engine:
+def _sqlite(url: URL, *, synchronous: str = "FULL", checkpoint_after: int = 1_000, **more: Any) -> Engine:
     Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": SQLITE_WAIT_S}, pool_size=POOL, max_overflow=POOL, **more)
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, _: Any) -> None:
         connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA synchronous={synchronous}")
+        connection.execute(f"PRAGMA wal_autocheckpoint={checkpoint_after}")  # 0: never while somebody waits
         connection.execute("PRAGMA secure_delete=ON")  # what is forgotten is overwritten
 
     return engine

@@ -1,11 +1,11 @@
 """Decisions: every one made is kept; at most one holds per subject, placement and channel."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, bindparam, func, insert, select
+from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
@@ -27,13 +27,6 @@ class DecisionRow:
     propensity: float
 
 
-def held_answer(store: Store, *, subject: str, placement: str, channel: str, at: datetime) -> str | None:
-    """The answer of the decision that holds at ``at``, or None."""
-    asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
-    with store.reading() as connection:
-        return connection.execute(_HELD_ANSWER, asked).scalar()
-
-
 @dataclass(frozen=True)
 class Limits:
     """How often the offer of a decision may be made, to everybody and to its subject; None: as often as wanted."""
@@ -44,24 +37,26 @@ class Limits:
 
 @dataclass(frozen=True)
 class Before:
-    """What was decided before: ``to_one``: the subject's offers (offer_id, channel, created_at), oldest first.
+    """What was decided before. ``answer``: of the decision that holds where it is asked, else None.
 
-    ``to_all``: how often each offer was made to anybody. ``holds``: the offer that the subject holds now, anywhere.
+    ``to_one``: the subject's offers (offer_id, channel, created_at), oldest first. ``to_all``: how often each offer was
+    made to anybody. ``holds``: the offer that the subject holds now, anywhere. These are read only where no answer holds.
     """
 
-    to_one: Sequence[tuple[str, str, datetime]]
-    to_all: Mapping[str, int]
-    holds: str | None
+    answer: str | None
+    to_one: Sequence[tuple[str, str, datetime]] = ()
+    to_all: Mapping[str, int] = field(default_factory=dict)
+    holds: str | None = None
 
 
 def hold(store: Store, made: DecisionRow, *, limits: Limits | None = None) -> bool:
     """Whether ``made`` holds from now on; else nothing is kept of it.
 
     It does not where another decision holds there, where the subject holds an offer elsewhere and this would be a second,
-    or where its offer was made as often as ``limits`` allow.
+    or where its offer was made as often as ``limits`` allow. Nobody waits for the disk: see ``Store.writing_unsynced``.
     """
     keep = _STATEMENTS["sqlite" if store.is_sqlite else "postgresql"]
-    with store.writing() as connection:
+    with store.writing_unsynced() as connection:
         _alone(connection, store, made)
         if made.offer_id is not None and not _allowed(connection, made, limits or Limits()):
             return False
@@ -77,8 +72,8 @@ def _alone(connection: Connection, store: Store, made: DecisionRow) -> None:
     """Wait until nobody else decides on this subject or this offer; SQLite has one writer anyway."""
     if store.is_sqlite:
         return
-    for name in (f"subject:{made.subject}", *([f"offer:{made.offer_id}"] if made.offer_id is not None else [])):
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))
+    names = [f"subject:{made.subject}", *([f"offer:{made.offer_id}"] if made.offer_id is not None else [])]
+    connection.execute(_LOCKS[len(names)], {f"name{place}": name for place, name in enumerate(names)})
 
 
 def _allowed(connection: Connection, made: DecisionRow, limits: Limits) -> bool:
@@ -89,26 +84,28 @@ def _allowed(connection: Connection, made: DecisionRow, limits: Limits) -> bool:
     return limits.in_all is None or (in_all or 0) < limits.in_all
 
 
+def _lock(place: int) -> Any:
+    return func.pg_advisory_xact_lock(func.hashtextextended(bindparam(f"name{place}", type_=Text), 0))
+
+
+_LOCKS = {count: select(*map(_lock, range(count))) for count in (1, 2)}  # taken in this order, by everybody
 _MINE = (
     select(decisions.c.offer_id, decisions.c.channel, decisions.c.created_at)
     .where(decisions.c.subject == bindparam("subject"), decisions.c.offer_id.is_not(None))
     .order_by(decisions.c.created_at)
 )
 _COUNTS = select(offer_counts.c.offer_id, offer_counts.c.made)
+_AT = bindparam("at", type_=held_decisions.c.expires_at.type)
+_HERE = (held_decisions.c.placement == bindparam("placement")) & (held_decisions.c.channel == bindparam("channel"))
 _HELD_OFFER = select(held_decisions.c.offer_id).where(
     held_decisions.c.subject == bindparam("subject"),
     held_decisions.c.offer_id.is_not(None),
-    held_decisions.c.expires_at > bindparam("at", type_=held_decisions.c.expires_at.type),
+    held_decisions.c.expires_at > _AT,
 )
-_HELD_ANSWER = (
-    select(decisions.c.answer)
-    .join(held_decisions, held_decisions.c.decision_id == decisions.c.decision_id)
-    .where(
-        held_decisions.c.subject == bindparam("subject"),
-        held_decisions.c.placement == bindparam("placement"),
-        held_decisions.c.channel == bindparam("channel"),
-        held_decisions.c.expires_at > bindparam("at", type_=held_decisions.c.expires_at.type),
-    )
+_HELD = (
+    select(held_decisions.c.offer_id, decisions.c.answer)
+    .outerjoin(decisions, (decisions.c.decision_id == held_decisions.c.decision_id) & _HERE)
+    .where(held_decisions.c.subject == bindparam("subject"), held_decisions.c.expires_at > _AT)
 )
 _TIMES_MADE = select(func.count()).where(
     decisions.c.subject == bindparam("subject"), decisions.c.offer_id == bindparam("offer_id")
@@ -144,13 +141,26 @@ def _statements(dialect: Any) -> _Statements:
 _STATEMENTS = {"sqlite": _statements(sqlite), "postgresql": _statements(postgresql)}
 
 
-def made_before(store: Store, *, subject: str, at: datetime) -> Before:
-    """What was decided before ``at`` that limits what may be decided now."""
+def decided_before(connection: Connection, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
+    """What was decided before ``at`` that answers, or limits what may be decided now."""
+    asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
+    held = connection.execute(_HELD, asked).all()
+    answer = next((row.answer for row in held if row.answer is not None), None)
+    if answer is not None:
+        return Before(answer)
+    to_one = [(row[0], row[1], row[2]) for row in connection.execute(_MINE, {"subject": subject})]
+    holds = next((row.offer_id for row in held if row.offer_id is not None), None)
+    return Before(None, to_one, _counts(connection), holds)
+
+
+def offers_made(store: Store) -> dict[str, int]:
+    """How often each offer was made to anybody."""
     with store.reading() as connection:
-        to_one = connection.execute(_MINE, {"subject": subject}).all()
-        to_all = connection.execute(_COUNTS).all()
-        holds = connection.execute(_HELD_OFFER, {"subject": subject, "at": at}).scalar()
-    return Before([(row[0], row[1], row[2]) for row in to_one], {row[0]: int(row[1]) for row in to_all}, holds)
+        return _counts(connection)
+
+
+def _counts(connection: Connection) -> dict[str, int]:
+    return {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
 
 
 @dataclass(frozen=True)

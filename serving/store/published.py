@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Row, Select, bindparam, func, select
+from sqlalchemy import Connection, Row, Select, bindparam, func, select
 from sqlalchemy.sql import ColumnElement
 
 from regulars.errors import StoreError
@@ -28,7 +28,12 @@ _HISTORY = select(histories.c.body).where(
 def profile_of(store: Store, customer_id: str) -> Row[Any] | None:
     """A customer's row of ``profiles`` beside its generation's ``as_of`` and ``about``; None where not known."""
     with store.reading() as connection:
-        return connection.execute(_ONE_PROFILE, {"customer_id": customer_id}).first()
+        return read_profile(connection, customer_id)
+
+
+def read_profile(connection: Connection, customer_id: str) -> Row[Any] | None:
+    """``profile_of`` on a connection that is there already."""
+    return connection.execute(_ONE_PROFILE, {"customer_id": customer_id}).first()
 
 
 def profiles_of(store: Store, customer_ids: Sequence[str]) -> dict[str, Row[Any]]:

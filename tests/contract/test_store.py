@@ -12,17 +12,18 @@ from sqlalchemy import text, update
 
 from regulars.errors import DataError, StoreError
 from serving.services.keys import create_key, list_keys, revoke_key, valid_key
-from serving.store import Store, open_store
+from serving.store import Store, database, open_store
 from serving.store.decisions import (
+    Before,
     DecisionRow,
     Limits,
     OutcomeRow,
     add_outcome,
+    decided_before,
     drawn_since,
     followed_since,
-    held_answer,
     hold,
-    made_before,
+    offers_made,
     outcomes_of,
 )
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
@@ -196,24 +197,27 @@ def decision(
     return DecisionRow(f"dec_{number}", subject, placement, "", offer, f'"{number}"', NOW, expires, 0.9)
 
 
+def before(store: Store, *, subject: str = "ann", placement: str = "home", hours: int = 0) -> Before:
+    at_hour = NOW + timedelta(hours=hours)
+    with store.reading() as connection:
+        return decided_before(connection, subject=subject, placement=placement, channel="", at=at_hour)
+
+
 def test_one_decision_holds_until_it_expires(store: Store) -> None:
-    where = {"subject": "ann", "placement": "home", "channel": ""}
-    assert held_answer(store, **where, at=NOW) is None
+    assert before(store) == Before(None, [], {}, None)
     assert hold(store, decision(1))
     assert not hold(store, decision(2))
-    assert held_answer(store, **where, at=NOW + timedelta(hours=23)) == '"1"'
-    assert held_answer(store, **where, at=NOW + timedelta(hours=24)) is None
-    before = made_before(store, subject="ann", at=NOW)
-    assert (before.to_one, before.to_all, before.holds) == ([("ten", "", NOW)], {"ten": 1}, "ten")
-    assert made_before(store, subject="ann", at=NOW + timedelta(hours=24)).holds is None
-    assert made_before(store, subject="bob", at=NOW).to_one == []
+    assert before(store, hours=23) == Before('"1"')
+    assert before(store, placement="cart", hours=23) == Before(None, [("ten", "", NOW)], {"ten": 1}, "ten")
+    assert before(store, hours=24) == Before(None, [("ten", "", NOW)], {"ten": 1}, None)
+    assert before(store, subject="bob") == Before(None, [], {"ten": 1}, None)
 
 
 def test_of_many_at_once_one_decision_holds(store: Store) -> None:
     with ThreadPoolExecutor(8) as pool:
         held = list(pool.map(lambda number: hold(store, decision(number)), range(24)))
     assert sum(held) == 1
-    assert made_before(store, subject="ann", at=NOW).to_all == {"ten": 1}
+    assert before(store, hours=24).to_all == {"ten": 1}
 
 
 def test_two_pages_at_once_get_one_offer_between_them(store: Store) -> None:
@@ -227,13 +231,38 @@ def test_an_offer_with_a_budget_is_never_made_once_too_often(store: Store) -> No
     people = [decision(number, subject=f"c{number}") for number in range(24)]
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(lambda made: hold(store, made, limits=Limits(in_all=5)), people)) == 5
-    assert made_before(store, subject="c1", at=NOW).to_all == {"ten": 5}
+    assert before(store).to_all == {"ten": 5}
 
 
 def test_an_offer_made_as_often_as_a_customer_may_have_it_is_not_made_again(store: Store) -> None:
     assert hold(store, decision(1, hours=0), limits=Limits(per_subject=1))
     assert not hold(store, decision(2), limits=Limits(per_subject=1))
     assert hold(store, decision(3), limits=Limits(per_subject=2))
+
+
+def test_only_decisions_do_not_wait_for_the_disk(store: Store) -> None:
+    asked = text("pragma synchronous" if store.is_sqlite else "show synchronous_commit")
+    full, normal = (2, 1) if store.is_sqlite else ("on", "off")
+    with store.writing_unsynced() as connection:
+        assert connection.execute(asked).scalar_one() == normal
+    for _ in range(3):
+        with store.writing() as connection:
+            assert connection.execute(asked).scalar_one() == full
+    with store.reading() as connection:
+        assert connection.execute(asked).scalar_one() == full
+
+
+def test_what_was_decided_moves_from_the_log_into_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "CHECKPOINT_AFTER", 20)
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    sizes = []
+    for number in range(20):
+        assert hold(store, decision(number, subject=f"c{number}"))
+        store.sync()
+        sizes.append((tmp_path / "store.db").stat().st_size)
+    assert sizes[0] == sizes[-2] < sizes[-1]
+    assert offers_made(store) == {"ten": 20}
+    store.close()
 
 
 def test_an_outcome_is_kept_once_and_only_of_a_decision(store: Store) -> None:

@@ -15,6 +15,7 @@ from regulars.offering import (
     draw,
     is_held_out,
     probabilities,
+    terms_of,
     why_closed,
     why_worthless,
 )
@@ -26,7 +27,7 @@ RULES = Rules()
 
 def why(offer: dict[str, Any], **situation: Any) -> str | None:
     now = Situation(**({"at": NOON, "facts": Facts({"tier": "gold"})} | situation))
-    return why_closed({"offer_id": "ten", "kind": "percent"} | offer, now, RULES)
+    return why_closed(terms_of({"offer_id": "ten", "kind": "percent"} | offer), now, RULES)
 
 
 @pytest.mark.parametrize(

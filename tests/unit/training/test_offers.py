@@ -17,7 +17,7 @@ from regulars.models.responses import encoder_for
 from tests.builders import at, lake_tables
 from training.deciding import decide_customers
 from training.levels import pooled_levels
-from training.offer_policies import EVERYBODY, OBSERVATIONAL, OURS, RANDOM
+from training.offer_policies import EVERYBODY, GAIN, OBSERVATIONAL, OURS, OVER_SENT, PERSONAL, RANDOM, SENT, SIZE
 from training.offers import train_offers
 
 AS_OF = at("2024-06-01")
@@ -60,7 +60,12 @@ def test_who_gains_is_told_from_who_loses(duck: ibis.BaseBackend, tmp_path: Path
     assert trained.notes == ()
     assert trained.model.personal
     assert trained.model.levels["good"].mean == pytest.approx(0.11, abs=0.04)
-    values = trained.table.set_index("model")["value"]
+    sizes = trained.table["metric"] == SIZE
+    values = trained.table[~sizes].set_index("model")["value"]
+    assert values[GAIN] == pytest.approx(values[PERSONAL] - values[EVERYBODY])
+    assert values[OVER_SENT] == pytest.approx(values[OURS] - values[SENT])
+    assert values[PERSONAL] == values[OURS]
+    assert trained.table[sizes]["value"].between(1, 1_600).all()
     assert values[OURS] > values[EVERYBODY] + 0.02
     assert values[OURS] > values[RANDOM] + 0.02
     row = trained.table.set_index("model").loc["adjusted difference, offer against none"]
