@@ -36,6 +36,7 @@ bench: install
 	$(BIN)/python -m benchmarks.models
 	$(BIN)/python -m benchmarks.offers
 	$(BIN)/python -m benchmarks.offers --speed
+	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.serving
 
 quality: install

@@ -54,7 +54,21 @@ class LakeTables(dict[str, ibis.Table]):
         super().__init__()
         self._engine = engine
         self._slices = slices
+        self._read = slices  # so many of them, from the first
         self._sources: list[Source] = []
+
+    def of_some_customers(self, *, one_in: int) -> "LakeTables":
+        """The same tables with the rows of one in ``one_in`` (a power of two, at most 64) customers, and of no customer.
+
+        Who that is follows from the id alone. ``events`` keep all rows.
+        """
+        some = LakeTables(self._engine, slices=self._slices)
+        some._read = max(self._slices // one_in, 1)
+        some._sources = self._sources
+        for name, rows in self.items():
+            parted = PART in rows.columns
+            some[name] = rows.filter(rows[PART].isnull() | (rows[PART] < PARTS // one_in)) if parted else rows
+        return some
 
     def view(self, query: str, *, name: str, has_parts: bool, files: Sequence[tuple[str, str]] = ()) -> ibis.Table:
         """A table of DuckDB that reads ``query`` (without a where), or a slice of it while ``read_in_slices`` works."""
@@ -73,21 +87,32 @@ class LakeTables(dict[str, ibis.Table]):
         """The rows of ``expression``, which must compute each customer's rows from that customer's rows alone."""
         if self._slices == 1:
             return expression.execute()
-        compiled = ibis.to_sql(expression, dialect="duckdb")
+        rows = pa.concat_tables(table for (table,) in self._each_slice([expression]))
+        return rows.cast(expression.schema().to_pyarrow()).to_pandas(split_blocks=True, self_destruct=True)
+
+    def slice_by_slice(self, expressions: Sequence[ibis.Table]) -> Iterator[list[pd.DataFrame]]:
+        """For each slice of customers the rows of every one of ``expressions``, see ``read_in_slices``.
+
+        Nothing else may be read of these tables before the last slice was taken.
+        """
+        if self._slices == 1:
+            yield [expression.execute() for expression in expressions]
+            return
+        schemas = [expression.schema().to_pyarrow() for expression in expressions]
+        for tables in self._each_slice(expressions):
+            yield [table.cast(schema).to_pandas() for table, schema in zip(tables, schemas, strict=True)]
+
+    def _each_slice(self, expressions: Sequence[ibis.Table]) -> Iterator[list[pa.Table]]:
+        compiled = [ibis.to_sql(expression, dialect="duckdb") for expression in expressions]
         connection = self._engine.con
         try:
-            found = [connection.sql(compiled).to_arrow_table() for _ in self._each_slice()]
+            for number in range(self._read):
+                for source in self._sources:
+                    self._point(source, source.sql(number, self._slices))
+                yield [connection.sql(query).to_arrow_table() for query in compiled]
         finally:
             for source in self._sources:
                 self._point(source, source.sql())
-        rows = pa.concat_tables(found).cast(expression.schema().to_pyarrow())
-        return rows.to_pandas(split_blocks=True, self_destruct=True)
-
-    def _each_slice(self) -> Iterator[int]:
-        for number in range(self._slices):
-            for source in self._sources:
-                self._point(source, source.sql(number, self._slices))
-            yield number
 
     def _point(self, source: Source, query: str) -> None:
         self._engine.raw_sql(f"create or replace temp view {source.view} as {query}")
