@@ -127,7 +127,7 @@ class Lake:
         if engine.name != "duckdb":
             return ibis.union(imported, resolved.cache())
         engine.raw_sql(f"create or replace temp table told_orders as {ibis.to_sql(resolved, dialect='duckdb')}")
-        kept = read.view("select * from told_orders", name="told_orders", has_parts=True)
+        kept = read.view("select * from told_orders", table=TABLES["event_orders"])
         return read.named(ibis.union(imported, kept.select(imported.columns)), name="orders")
 
     def _rows(
@@ -140,12 +140,12 @@ class Lake:
             return rows if unique else rows.cache()
         if unique:
             sliced = [(path, file.slice) for path, file in zip(paths, files, strict=True)]
-            rows = read.view(parquet(paths), name=name, has_parts=table.by_customer, files=sliced)
+            rows = read.view(parquet(paths), table=table, files=sliced)
             return read.named(with_validity(rows, table, unique=True), name=name)
         versions = f"versions_of_{name}"
         valid = with_validity(read_files(engine, paths, name=name), table)
         engine.raw_sql(f"create or replace temp table {versions} as {ibis.to_sql(valid, dialect='duckdb')}")
-        return read.view(f"select * from {versions}", name=name, has_parts=table.by_customer)
+        return read.view(f"select * from {versions}", table=table)
 
     @contextmanager
     def writing(self, connection: duckdb.DuckDBPyConnection) -> Iterator["Batch"]:

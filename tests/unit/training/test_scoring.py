@@ -20,18 +20,18 @@ from training.scoring import score_customers
 from training.value import train_value
 
 AS_OF = at("2023-10-01")
-QUICK = {"trees": 20, "most_snapshots": 3}
+QUICK = {"trees": 20, "most_snapshots": 2}
 
 
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
-    """A simulated shop in eight slices of customers."""
+    """A simulated shop in four slices of customers."""
     folder = tmp_path_factory.mktemp("large")
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("regulars.slices.ROWS_PER_SLICE", 600)
+        patched.setattr("regulars.slices.ROWS_PER_SLICE", 900)
         lake = Lake(folder / "lake")
         refused, truth = folder / "refused", folder / "truth.parquet"
-        import_simulated(lake, customers=300, seed=5, name="mail_order", refused_folder=refused, truth_file=truth)
+        import_simulated(lake, customers=250, seed=5, name="mail_order", refused_folder=refused, truth_file=truth)
         yield lake
 
 
