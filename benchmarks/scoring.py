@@ -1,11 +1,12 @@
 """Scoring every customer against the size of a simulated shop without browsing: about 20 order lines a customer.
 
-    python -m benchmarks.scoring [--customers 2000,8000,32000]
+    python -m benchmarks.scoring [--customers 2000,8000,32000] [--folder FOLDER]
 
 Each step is a process of its own. ``features`` writes nothing: it makes every customer's features, a slice at a time. ``score``
-is the whole command: features, churn and value with reasons, standing, and the file. Growth is seconds per customer against
-those of the size before. Models learn from part of a large shop's customers (``training.learners``). For the largest shop:
-``--customers 62500,250000,1000000``, an hour and 20 GB of disk.
+is the whole command: features, churn with reasons, standing, and the file. Growth is seconds per customer against those of the
+size before. The models are trained on the largest shop, of which they read at most 50,000 customers, and score all. Shops and
+models that are in FOLDER from an earlier run are taken as they are, without the cost of making them: a million customers
+(``--customers 62500,250000,1000000``) need 3 GB of disk and much of an hour to make.
 """
 
 import argparse
@@ -20,51 +21,68 @@ from benchmarks.measure import cost, keep, plot
 
 AS_OF = "2023-12-01"
 SIZES = (2_000, 8_000, 32_000)
-STEPS = ("import", "train_churn", "train_value", "features", "score")
+STEPS = ("features", "score")
+
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Measure all sizes and write the figures."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--customers", default=",".join(map(str, SIZES)))
-    parser.add_argument("--folder", type=Path, help="Where shops are made; default: the system's temporary folder.")
+    parser.add_argument("--folder", type=Path, help="Where shops are kept; default: a temporary one.")
     parser.add_argument("--features", type=Path, help="Only make the features of the lake in this home folder.")
     asked = parser.parse_args()
     if asked.features:
         print(json.dumps(_features(asked.features)))
         return
-    rows: list[dict[str, Any]] = []
-    for customers in map(int, asked.customers.split(",")):
-        with tempfile.TemporaryDirectory(dir=asked.folder) as scratch:
-            rows.append(_measured(Path(scratch), customers))
-        for step in ("features", "score"):
-            rows[-1][f"{step}_growth"] = _growth(rows[-2:], step)
-        print(_said(rows[-1]))
-        keep("scoring", command=f"python -m benchmarks.scoring --customers {asked.customers}", rows=rows)
+    sizes = sorted(map(int, asked.customers.split(",")))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = (asked.folder or Path(scratch)).absolute()
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = _measured(folder, sizes)
+    keep("scoring", command=f"python -m benchmarks.scoring --customers {asked.customers}", rows=rows)
     for unit, title in (("seconds", "seconds"), ("megabytes", "peak memory, MB")):
-        lines = {f"{step}_{unit}": step.replace("_", " ") for step in STEPS}
+        lines = {f"{step}_{unit}": step for step in STEPS}
         plot(f"scoring-{unit}", rows=rows, x="customers", lines=lines, title=f"Simulated shop, mail order: {title}")
 
 
-def _measured(home: Path, customers: int) -> dict[str, Any]:
-    env = {"REGULARS_HOME": str(home), "MLFLOW_TRACKING_URI": f"sqlite:///{home}/mlflow.db"}
-    shop = ["import-dataset", "simulated", "--kind", "mail_order", "--customers", customers]
-    commands: dict[str, list[object]] = {
-        "import": ["cli.main", *shop, "--json"],
-        "train_churn": ["cli.main", "train", "churn", "--as-of", AS_OF, "--json"],
-        "train_value": ["cli.main", "train", "value", "--as-of", AS_OF, "--json"],
-        "features": ["benchmarks.scoring", "--features", home],
-        "score": ["cli.main", "score", "--as-of", AS_OF, "--out", home / "scores.parquet", "--json"],
-    }
-    row: dict[str, Any] = {"customers": customers}
-    for step, words in commands.items():
-        spent = cost(words, env=env)
-        row |= {f"{step}_seconds": spent.seconds, f"{step}_megabytes": spent.megabytes}
-        if step == "import":
-            row |= {table["table"]: table["added"] for table in spent.said["tables"]}
-        if step == "score":
-            row["scored"] = spent.said["rows"]
+def _measured(folder: Path, sizes: list[int]) -> list[Row]:
+    homes = {customers: folder / str(customers) for customers in sizes}
+    env = {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    rows = [{"customers": customers} | _made(home, customers) for customers, home in homes.items()]
+    if not (folder / "mlflow.db").exists():
+        rows[-1] |= _spent(
+            "train_churn", ["cli.main", "train", "churn", "--as-of", AS_OF, "--json"], homes[sizes[-1]], env
+        )
+    for place, (row, home) in enumerate(zip(rows, homes.values(), strict=True)):
+        words = ["cli.main", "score", "--as-of", AS_OF, "--out", home / "scores.parquet", "--json"]
+        row.update(_spent("features", ["benchmarks.scoring", "--features", home], home, env))
+        row.update(_spent("score", words, home, env))
+        for step in STEPS if place else ():
+            row[f"{step}_growth"] = _per_customer(row, step) / _per_customer(rows[place - 1], step)
+        print(row, flush=True)
+    return rows
+
+
+def _made(home: Path, customers: int) -> Row:
+    """What it cost to simulate and import the shop, where it was not there yet."""
+    if (home / "lake" / "manifest.json").exists():
+        return {}
+    words = ["cli.main", "import-dataset", "simulated", "--kind", "mail_order", "--customers", customers, "--json"]
+    return _spent("import", words, home, {})
+
+
+def _spent(step: str, words: list[object], home: Path, env: dict[str, str]) -> Row:
+    spent = cost(words, env=env | {"REGULARS_HOME": str(home)})
+    row: Row = {f"{step}_seconds": spent.seconds, f"{step}_megabytes": spent.megabytes}
+    if step in STEPS:
+        row[f"{step}_rows"] = spent.said["rows"]
     return row
+
+
+def _per_customer(row: Row, step: str) -> float:
+    return float(row[f"{step}_seconds"] / row["customers"])
 
 
 def _features(home: Path) -> dict[str, Any]:
@@ -75,22 +93,7 @@ def _features(home: Path) -> dict[str, Any]:
     began = time.monotonic()
     as_of = datetime.fromisoformat(AS_OF).replace(tzinfo=UTC)
     slices = customer_features_by_slice(Lake(home / "lake").tables(connect("duckdb")), as_of=as_of)
-    return {"customers": sum(map(len, slices)), "seconds": time.monotonic() - began}
-
-
-def _growth(rows: list[dict[str, Any]], step: str) -> float | None:
-    """Seconds per customer over those of the size before; None for the first."""
-    if len(rows) < 2:
-        return None
-    before, now = (row[f"{step}_seconds"] / row["customers"] for row in rows)
-    return float(now / before)
-
-
-def _said(row: dict[str, Any]) -> str:
-    steps = "; ".join(
-        f"{step.replace('_', ' ')} {row[f'{step}_seconds']:.0f} s, {row[f'{step}_megabytes']:.0f} MB" for step in STEPS
-    )
-    return f"{row['customers']:>9,} customers, {row['orders']:,} order lines: {steps}"
+    return {"rows": sum(map(len, slices)), "seconds": time.monotonic() - began}
 
 
 if __name__ == "__main__":
