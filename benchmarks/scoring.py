@@ -1,6 +1,6 @@
 """Scoring every customer against the size of a simulated shop without browsing: about 20 order lines a customer.
 
-    python -m benchmarks.scoring [--customers 2000,8000,32000] [--folder FOLDER]
+    python -m benchmarks.scoring [--customers 1000,4000,16000] [--folder FOLDER]
 
 Each step is a process of its own; ``score`` is the whole command: features, churn with reasons, standing, and the file. Growth
 is seconds per customer against those of the size before; of processor time, too, which other work on the machine changes
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.measure import cost, keep, plot
 
 AS_OF = "2023-12-01"
-SIZES = (2_000, 8_000, 32_000)
+SIZES = (1_000, 4_000, 16_000)
 
 Row = dict[str, Any]
 
