@@ -32,7 +32,8 @@ def main() -> None:
         folder = (asked.folder or Path(scratch)).absolute()
         folder.mkdir(parents=True, exist_ok=True)
         rows = _measured(folder, sorted(map(int, asked.customers.split(","))))
-    keep("scoring", command=f"python -m benchmarks.scoring --customers {asked.customers}", rows=rows)
+    made = " --folder FOLDER" if asked.folder else ""
+    keep("scoring", command=f"python -m benchmarks.scoring --customers {asked.customers}{made}", rows=rows)
     for unit, title in (("seconds", "seconds"), ("megabytes", "peak memory, MB")):
         plot(f"scoring-{unit}", rows=rows, x="customers", lines={f"score_{unit}": "score"}, title=f"Scoring: {title}")
 
