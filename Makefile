@@ -38,6 +38,7 @@ bench: install
 	$(BIN)/python -m benchmarks.offers --speed
 	$(BIN)/python -m benchmarks.decisions
 	$(BIN)/python -m benchmarks.trees
+	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.serving
 
 quality: install

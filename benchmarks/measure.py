@@ -18,11 +18,12 @@ RESULTS = Path(__file__).parent / "results"
 
 @dataclass(frozen=True)
 class Cost:
-    """Wall-clock seconds and peak resident memory in megabytes of one process, and what it printed last."""
+    """Wall-clock seconds and peak resident memory in megabytes of one process, what it printed last, and processor seconds."""
 
     seconds: float
     megabytes: float
     said: Any
+    cpu_seconds: float
 
 
 def cost(words: Sequence[object], *, env: dict[str, str] | None = None) -> Cost:
@@ -37,7 +38,12 @@ def cost(words: Sequence[object], *, env: dict[str, str] | None = None) -> Cost:
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, said)
     lines = said.strip().splitlines()
-    return Cost(time.monotonic() - began, used.ru_maxrss / 1024, json.loads(lines[-1]) if lines else None)
+    return Cost(
+        seconds=time.monotonic() - began,
+        megabytes=used.ru_maxrss / 1024,
+        said=json.loads(lines[-1]) if lines else None,
+        cpu_seconds=used.ru_utime + used.ru_stime,
+    )
 
 
 def machine() -> dict[str, Any]:

@@ -69,7 +69,9 @@ def import_dataset(
     timezone: Timezone = None,
     customers: Annotated[int, typer.Option(min=1, help="Of the simulated shop.")] = 1_000,
     seed: Annotated[int, typer.Option(help="Of the simulated shop.")] = 0,
-    kind: Annotated[str, typer.Option(help="Of the simulated shop: groceries, gifts or fashion.")] = "groceries",
+    kind: Annotated[
+        str, typer.Option(help="Of the simulated shop: groceries, gifts, fashion, or mail_order (no browsing).")
+    ] = "groceries",
     offers: Annotated[
         str | None, typer.Option(help=f"Adds a trial of offers of known effect to it: {', '.join(SETS)}.")
     ] = None,

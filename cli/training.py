@@ -3,6 +3,7 @@
 import io
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from math import isnan
 from pathlib import Path
@@ -27,12 +28,14 @@ from features.build import read_customer_features
 from features.labels import cancellation_labels, churn_labels
 from regulars.errors import DataError
 from training.churn import train_churn
+from training.learners import learners
 from training.offers import train_offers
 from training.recommender import train_recommender
 from training.results import Trained
 from training.tracking import MODELS, Tracking, Version
 from training.value import train_value
 
+LEARN_FROM_SOME = ("churn", "value")
 OUTCOMES = ("visited", "redeemed", "converted", "revenue", "retained")
 
 
@@ -137,7 +140,9 @@ def train_model(
     asked = {**(given or {}), "params": params}
     settings = {name: asked[name] for name in names if asked.get(name) is not None}
     data_hash = shop.lake.manifest().content_hash()
-    trained = fit(shop.tables(), as_of=as_of, **settings)
+    tables, note = learners(shop.tables(), as_of=as_of) if model in LEARN_FROM_SOME else (shop.tables(), None)
+    trained = fit(tables, as_of=as_of, **settings)
+    trained = replace(trained, notes=(*trained.notes, note)) if note else trained
     version = Tracking(shop.settings).register(model, trained, as_of=as_of, data_hash=data_hash, run_name=run_name)
     return version, trained
 

@@ -1,6 +1,6 @@
 """The public door: every family of customer features in one table."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
 from features.customers.orders import Orders, customer_orders, order_sums
-from features.customers.service import APART, BY_CUSTOMER, is_count, present
+from features.customers.service import APART, BY_CUSTOMER, Family, is_count, present
 from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
@@ -64,19 +64,45 @@ def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     Raises:
         MissingData: where the shop has no orders table.
     """
+    slices = list(customer_features_by_slice(tables, as_of=as_of))
+    return slices[0] if len(slices) == 1 else pd.concat(slices, ignore_index=True)
+
+
+def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pd.DataFrame]:
+    """The rows of ``customer_features``, one table for each slice of customers, so that memory does not grow with the shop.
+
+    Nothing else may be read of ``tables`` before the last slice was taken.
+
+    Raises:
+        MissingData: where the shop has no orders table.
+    """
     base = read_base(tables, as_of=as_of)
-    rows = _rows(tables, _from_orders(base, tables, as_of=as_of))
+    built = _from_orders(base, tables, as_of=as_of)
     base = base.named(tables) if isinstance(tables, LakeTables) else base
-    for family in present((*BY_CUSTOMER, *APART), tables):
-        made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
-        found = made.execute() if family in APART else _rows(tables, made)
-        rows = rows.merge(found, on="customer_id", how="left")
-        rows = rows.fillna({name: 0.0 for name in family.features if is_count(name)})
-    return rows[["customer_id", *feature_names(tables)]]
+    families = present(BY_CUSTOMER, tables)
+    apart = [(family, _made(family, base).execute().set_index("customer_id")) for family in present(APART, tables)]
+    expressions = [built, *(_made(family, base) for family in families)]
+    columns = ["customer_id", *feature_names(tables)]
+    for rows, *others in _slice_by_slice(tables, expressions):
+        inside = [(family, found.set_index("customer_id")) for family, found in zip(families, others, strict=True)]
+        beside = [_beside(rows, found, family) for family, found in (*inside, *apart)]
+        yield pd.concat([rows, *beside], axis=1)[columns]
 
 
-def _rows(tables: Tables, built: ibis.Table) -> pd.DataFrame:
-    return tables.read_in_slices(built) if isinstance(tables, LakeTables) else built.execute()
+def _made(family: Family, base: "Base") -> ibis.Table:
+    return family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
+
+
+def _beside(rows: pd.DataFrame, found: pd.DataFrame, family: Family) -> pd.DataFrame:
+    """What a family found, indexed by customer_id, of the customers in ``rows``, indexed as these are."""
+    beside = found.reindex(rows["customer_id"]).set_axis(rows.index)
+    return beside.fillna({name: 0.0 for name in family.features if is_count(name)})
+
+
+def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterator[list[pd.DataFrame]]:
+    if isinstance(tables, LakeTables):
+        return tables.slice_by_slice(expressions)
+    return iter([[expression.execute() for expression in expressions]])
 
 
 @dataclass(frozen=True)

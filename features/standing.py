@@ -34,6 +34,14 @@ STANDING = (
     "money_to_next_tier",
     "preferred_category",
 )
+STANDING_READS = (
+    "days_since_last_order",
+    "count_orders",
+    "count_orders_365d",
+    "gap_last_days",
+    "money_total",
+    "money_365d",
+)
 
 Tiers = Sequence[tuple[str, float]]
 
@@ -50,6 +58,18 @@ def customer_standing(
     ``tier``: the highest whose yearly spend was reached in the last 365 days; ``next_tier`` and ``money_to_next_tier`` are
     null in the highest. Null where no order is known.
     """
+    known = buyers_standing(
+        tables, features, as_of=as_of, lookback_days=lookback_days, loyal_orders=loyal_orders, tiers=tiers
+    )
+    others = _without_order(tables, known.index, as_of=as_of).to_frame("stage").reindex(columns=list(STANDING))
+    both = pd.concat([known, others.astype(object).where(others.notna(), None)])
+    return both.sort_index().rename_axis("customer_id")
+
+
+def buyers_standing(
+    tables: Tables, features: pd.DataFrame, *, as_of: datetime, lookback_days: int, loyal_orders: int, tiers: Tiers
+) -> pd.DataFrame:
+    """The rows of ``customer_standing`` of who ever ordered; of ``features`` it needs customer_id and ``STANDING_READS``."""
     bought = features.set_index("customer_id").sort_index()
     since = bought["days_since_last_order"].to_numpy(float)
     recency, frequency, money = (
@@ -62,9 +82,7 @@ def customer_standing(
     known["segment"] = [SEGMENTS[r - 1][f - 1] for r, f in zip(recency, frequency, strict=True)]
     known = known.join(tiers_of(bought["money_365d"], tiers))
     known["preferred_category"] = preferred_categories(tables, as_of=as_of).reindex(known.index)
-    others = _without_order(tables, bought.index, as_of=as_of)
-    both = pd.concat([known, others.to_frame("stage")]).reindex(columns=list(STANDING))
-    return both.astype(object).where(both.notna(), None).sort_index().rename_axis("customer_id")
+    return known.astype(object).where(known.notna(), None).rename_axis("customer_id")
 
 
 def stage_with_risk(stage: str, risk: str | None) -> str:

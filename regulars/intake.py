@@ -5,7 +5,7 @@ from (``features.sources``) or where rows are kept (``regulars.lake``).
 """
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,9 @@ from regulars.tables import Column, Table
 
 MOST_REFUSED_SHARE = 0.05
 MEMORY = "1200MB"  # beyond it DuckDB works on disk
+ROWS_AT_ONCE = (
+    16_000_000  # in one join, window or sort: on disk DuckDB does about ten times what its memory holds, not more
+)
 LINE = "_line"
 RULE = "_rule"
 _RECEIVED = Column("received_at", "time")
@@ -85,6 +88,34 @@ def quoted(name: str) -> str:
 def literal(text: str) -> str:
     """``text`` as an SQL string."""
     return "'" + text.replace("'", "''") + "'"
+
+
+def count_of(connection: duckdb.DuckDBPyConnection, relation: str) -> int:
+    """The number of rows of ``relation`` (a name, or a name with a where)."""
+    return int(connection.execute(f"select count(*) from {relation}").fetchall()[0][0])
+
+
+def passes(rows: int, key: Sequence[str]) -> list[str]:
+    """SQL conditions that part ``rows`` rows into passes of at most about ``ROWS_AT_ONCE``, equal ones of ``key`` together.
+
+    ``key``: SQL expressions.
+
+    >>> passes(16_000_000, ["order_id"])
+    ['true']
+    >>> passes(20_000_000, ["order_id"])
+    ['hash(order_id) % 2 = 0', 'hash(order_id) % 2 = 1']
+    """
+    count = -(-rows // ROWS_AT_ONCE)
+    if count <= 1:
+        return ["true"]
+    return [f"hash({', '.join(key)}) % {count} = {number}" for number in range(count)]
+
+
+def fill(connection: duckdb.DuckDBPyConnection, into: str, queries: Iterable[str]) -> None:
+    """Create the temporary table ``into`` with the rows of ``queries``, one query after the other."""
+    for number, query in enumerate(queries):
+        begun = f"create or replace temp table {into} as" if number == 0 else f"insert into {into}"
+        connection.execute(f"{begun} {query}")
 
 
 def columns_of(connection: duckdb.DuckDBPyConnection, relation: str) -> dict[str, str]:
@@ -280,11 +311,15 @@ def _make_key(connection: duckdb.DuckDBPyConnection, table: Table, checked: str,
     if table.default_key is None or table.default_key in has:
         return
     if table.default_key == "line_id":
+        same = ["order_id", "product_id"]
         key = f"product_id || '#' || row_number() over (partition by order_id, product_id order by {LINE})"
     else:
         named = [quoted(name) for name in table.names if name in has]
         digest = "md5(concat_ws(chr(31), " + ", ".join(f"coalesce({n}::varchar, chr(30))" for n in named) + "))"
+        same = [digest]
         key = f"{digest} || '-' || row_number() over (partition by {digest} order by {LINE})"
-    connection.execute(
-        f"create or replace temp table {checked} as select *, {key} as {table.default_key} from {checked}"
-    )
+    unnamed = f"{checked}_unnamed"
+    connection.execute(f"alter table {checked} rename to {unnamed}")
+    parts = passes(count_of(connection, unnamed), same)
+    fill(connection, checked, (f"select *, {key} as {table.default_key} from {unnamed} where {part}" for part in parts))
+    connection.execute(f"drop table {unnamed}")

@@ -37,7 +37,7 @@ from filelock import FileLock, Timeout
 from regulars.as_of import ORDER, RECEIVED, giving_way, with_validity
 from regulars.engine import read_files
 from regulars.errors import LakeError
-from regulars.intake import LINE, RULE, columns_of, literal, querying, quoted
+from regulars.intake import LINE, ROWS_AT_ONCE, RULE, columns_of, count_of, fill, literal, passes, querying, quoted
 from regulars.progress import stage
 from regulars.slices import ALL, PART, PART_SQL, PARTS, LakeTables, parquet, slices_for
 from regulars.tables import TABLES, Table
@@ -45,9 +45,11 @@ from regulars.tables import TABLES, Table
 FORMAT = 2
 LOCK_WAIT_SECONDS = 600.0
 LEASE_SECONDS = 60.0
-BUFFERED_ROWS = 16_384  # of each month or slice, while a large import is parted
+BUFFERED_ROWS = 262_144  # of all months or slices together, by each thread, while an import is parted
+LEAST_BUFFERED_ROWS = 2_048
 _READERS = ".readers"
 _INCOMING = ".incoming"
+FRESH = "fresh"
 ORDERS = ("orders", "event_orders")
 _ROWS_PER_IMPORT = 2**32
 
@@ -125,7 +127,7 @@ class Lake:
         if engine.name != "duckdb":
             return ibis.union(imported, resolved.cache())
         engine.raw_sql(f"create or replace temp table told_orders as {ibis.to_sql(resolved, dialect='duckdb')}")
-        kept = read.view("select * from told_orders", name="told_orders", has_parts=True)
+        kept = read.view("select * from told_orders", table=TABLES["event_orders"])
         return read.named(ibis.union(imported, kept.select(imported.columns)), name="orders")
 
     def _rows(
@@ -138,12 +140,12 @@ class Lake:
             return rows if unique else rows.cache()
         if unique:
             sliced = [(path, file.slice) for path, file in zip(paths, files, strict=True)]
-            rows = read.view(parquet(paths), name=name, has_parts=table.by_customer, files=sliced)
+            rows = read.view(parquet(paths), table=table, files=sliced)
             return read.named(with_validity(rows, table, unique=True), name=name)
         versions = f"versions_of_{name}"
         valid = with_validity(read_files(engine, paths, name=name), table)
         engine.raw_sql(f"create or replace temp table {versions} as {ibis.to_sql(valid, dialect='duckdb')}")
-        return read.view(f"select * from {versions}", name=name, has_parts=table.by_customer)
+        return read.view(f"select * from {versions}", table=table)
 
     @contextmanager
     def writing(self, connection: duckdb.DuckDBPyConnection) -> Iterator["Batch"]:
@@ -296,12 +298,14 @@ class Batch:
         """Write the good rows of ``checked`` (see ``regulars.intake``); returns (added, identical to earlier ones)."""
         stage(f"{table.name}: comparing with what is known", begins=0.55, ends=0.75, within=querying(self._connection))
         good = self._number_rows(checked, table)
-        repeated = self._has_repeated_keys(good, table)
-        fresh = self._without_known(good, table, repeated=repeated)
+        count = self._count(good)
+        repeated = self._has_repeated_keys(good, table, count)
+        fresh = self._without_known(good, table, count, repeated=repeated)
         stage(f"{table.name}: writing", begins=0.75, ends=1.0, within=querying(self._connection))
         files = self._write(fresh, table)
         unique = table.name not in self._manifest.files or table.name in self._manifest.unique
         still_unique = unique and not repeated and not self._meets_known_keys(fresh, table)
+        self._connection.execute(f"drop table if exists {FRESH}")
         if files:
             self._manifest = replace(
                 self._manifest,
@@ -310,7 +314,7 @@ class Batch:
                 unique=(self._manifest.unique | {table.name}) if still_unique else self._manifest.unique - {table.name},
             )
         added = sum(file.rows for file in files)
-        return added, self._count(good) - added
+        return added, count - added
 
     def remove(self, table: Table, condition: str) -> int:
         """Write the files that hold rows of ``condition`` (SQL) anew without them; the number of rows removed."""
@@ -352,7 +356,7 @@ class Batch:
         return self._manifest.files.get(table.name, ())
 
     def _count(self, relation: str) -> int:
-        return int(self._connection.execute(f"select count(*) from {relation}").fetchall()[0][0])
+        return count_of(self._connection, relation)
 
     def _number_rows(self, checked: str, table: Table) -> str:
         """The view ``good``: every declared column, ``received_at``, ``import_order``, the customer's part and the month."""
@@ -372,36 +376,43 @@ class Batch:
         )
         return "good"
 
-    def _has_repeated_keys(self, good: str, table: Table) -> bool:
-        key = ", ".join(map(quoted, table.key))
-        query = f"select 1 from {good} group by {key} having count(*) > 1 limit 1"
-        return bool(self._connection.execute(query).fetchall())
+    def _has_repeated_keys(self, good: str, table: Table, rows: int) -> bool:
+        key = [quoted(name) for name in table.key]
+        repeated = f"group by {', '.join(key)} having count(*) > 1 limit 1"
+        return any(
+            self._connection.execute(f"select 1 from {good} where {part} {repeated}").fetchall()
+            for part in passes(rows, key)
+        )
 
-    def _without_known(self, good: str, table: Table, *, repeated: bool) -> str:
-        """``good`` without rows that say what an earlier version of their key already said."""
+    def _without_known(self, good: str, table: Table, rows: int, *, repeated: bool) -> str:
+        """``good`` without rows that say what an earlier version of their key already said; ``good`` itself where none can."""
         same = [quoted(name) for name in (*table.names, RECEIVED)]
         key = {quoted(name) for name in table.key}
         once = f"qualify row_number() over (partition by {', '.join(same)} order by {ORDER}) = 1" if repeated else ""
         months = {row[0] for row in self._connection.execute(f"select distinct _month from {good}").fetchall()}
         files = [file for file in self._live(table) if file.month in months or file.month == ALL]
-        unseen = ""
-        if files:
-            equal = " and ".join(
-                f"o.{name} = n.{name}" if name in key else f"o.{name} is not distinct from n.{name}" for name in same
-            )
-            unseen = f"where not exists (select 1 from {self._scan(files)} o where {equal})"
-        self._connection.execute(
-            f"create or replace temp table fresh as select * from (select n.* from {good} n {unseen}) {once}"
+        if not files and not repeated:
+            return good
+        equal = " and ".join(
+            f"o.{name} = n.{name}" if name in key else f"o.{name} is not distinct from n.{name}" for name in same
         )
-        return "fresh"
+
+        def unseen(part: str) -> str:
+            known = f"select 1 from (select * from {self._scan(files)} where {part}) o where {equal}"
+            only = f"where not exists ({known})" if files else ""
+            return f"select * from (select n.* from (select * from {good} where {part}) n {only}) {once}"
+
+        fill(self._connection, FRESH, map(unseen, passes(rows, sorted(key))))
+        return FRESH
 
     def _meets_known_keys(self, fresh: str, table: Table) -> bool:
         files = self._live(table)
         if not files:
             return False
-        using = ", ".join(map(quoted, table.key))
-        query = f"select 1 from {fresh} join {self._scan(files)} using ({using}) limit 1"
-        return bool(self._connection.execute(query).fetchall())
+        key = [quoted(name) for name in table.key]
+        both = f"from {fresh} join {self._scan(files)} using ({', '.join(key)})"
+        parts = passes(self._count(fresh), key)
+        return any(self._connection.execute(f"select 1 {both} where {part} limit 1").fetchall() for part in parts)
 
     def _scan(self, files: Sequence[File]) -> str:
         return self._lake._scan(files)
@@ -415,38 +426,47 @@ class Batch:
         count = slices_for(rows) if table.by_customer else 1
         name = f"coalesce(({PART} // {PARTS // count}) || 'of{count}', '{ALL}')" if count > 1 else literal(ALL)
         month = literal(ALL) if count > 1 else "_month"
+        folders = count if count > 1 else self._count(f"(select distinct _month from {fresh})")
+        buffered = max(BUFFERED_ROWS // folders, LEAST_BUFFERED_ROWS)
         self._connection.execute(
-            "set preserve_insertion_order = false; set partitioned_write_flush_threshold = 65536; "
+            f"set preserve_insertion_order = false; set partitioned_write_flush_threshold = {buffered}; "
             f"copy (select * exclude (_month), {month} as _month, {name} as _slice from {fresh}) "
-            f"to {literal(str(incoming))} (format parquet, compression snappy, row_group_size {BUFFERED_ROWS}, "
+            f"to {literal(str(incoming))} (format parquet, compression snappy, row_group_size {buffered}, "
             f"partition_by (_month, _slice), write_partition_columns false, overwrite_or_ignore true); "
             "set preserve_insertion_order = true"
         )
         return tuple(
-            self._settle(table, _value(months), _value(slices), slices)
+            file
             for months in sorted(incoming.iterdir())
             for slices in sorted(months.iterdir())
+            for file in self._settle(table, _value(months), _value(slices), slices)
         )
 
-    def _settle(self, table: Table, month: str, slice_: str, folder: Path) -> File:
+    def _settle(self, table: Table, month: str, slice_: str, folder: Path) -> list[File]:
         """Write the rows of one month and slice in order to their place, durable before anything names them.
 
-        Sorted here, partition by partition: all rows of a large import at once do not sort within its memory.
+        Sorted here, partition by partition: all rows of a large import at once do not sort within its memory. What is still
+        too large becomes several files.
         """
         target = self._lake.folder / table.name / month
         target.mkdir(parents=True, exist_ok=True)
-        path = target / (f"{self.number:06d}.parquet" if slice_ == ALL else f"{self.number:06d}-{slice_}.parquet")
-        incoming = ", ".join(literal(str(part)) for part in sorted(folder.glob("*.parquet")))
+        incoming = f"read_parquet([{', '.join(literal(str(part)) for part in sorted(folder.glob('*.parquet')))}])"
         order = f"{PART}, customer_id, {ORDER}" if table.by_customer else ORDER
-        self._connection.execute(
-            f"copy (select * from read_parquet([{incoming}]) order by {order}) to {literal(str(path))} "
-            f"(format parquet, compression zstd)"
-        )
+        name = f"{self.number:06d}" if slice_ == ALL else f"{self.number:06d}-{slice_}"
+        parts = -(-self._count(incoming) // ROWS_AT_ONCE)
+        settled = []
+        for part in range(parts):
+            path = target / (f"{name}.parquet" if parts == 1 else f"{name}-{part}.parquet")
+            self._connection.execute(
+                f"copy (select * from {incoming} where {ORDER} % {parts} = {part} order by {order}) "
+                f"to {literal(str(path))} (format parquet, compression zstd)"
+            )
+            _sync(path)
+            rows = self._count(f"read_parquet({literal(str(path))})")
+            settled.append(File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path), slice_))
         shutil.rmtree(folder)
-        _sync(path)
         _sync(target)
-        rows = self._count(f"read_parquet({literal(str(path))})")
-        return File(path.relative_to(self._lake.folder).as_posix(), month, rows, _digest(path), slice_)
+        return settled
 
 
 def _value(folder: Path) -> str:

@@ -6,18 +6,23 @@ the expression is compiled once, and the views it reads are pointed at one slice
 """
 
 import itertools
+import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import ibis
 import pandas as pd
 import pyarrow as pa
+
+from regulars.tables import Table
 
 PARTS = 64
 PART = "customer_part"
 PART_SQL = f"(md5_number_lower(customer_id) % {PARTS})::utinyint"  # stable across versions of DuckDB, unlike hash()
 ROWS_PER_SLICE = 600_000
 ALL = "all"
+OWNER = "owner_slice"
 
 _names = itertools.count()
 
@@ -26,16 +31,23 @@ _names = itertools.count()
 class Source:
     """What one view reads: ``query``, the files behind it as (path, slice), and whether its rows have a part.
 
-    ``slice`` is "all" or "3of16", the fourth of sixteen. No files: the rows are those of a table.
+    ``slice`` is "all" or "3of16", the fourth of sixteen. No files: the rows are those of a table. ``by_order``: rows are of an
+    order and name no customer; while slices are read, ``folder`` then holds a folder of files for each slice.
     """
 
     view: str
     query: str
     files: tuple[tuple[str, str], ...]
     has_parts: bool
+    by_order: bool = False
+    is_orders: bool = False
+    folder: Path | None = None
 
     def sql(self, number: int = 0, count: int = 1) -> str:
         """The query for slice ``number`` of ``count``; rows without a customer are in every slice."""
+        if count > 1 and self.folder is not None:
+            found = [str(path) for path in sorted((self.folder / f"{OWNER}={number}").glob("*.parquet"))]
+            return parquet(found) if found else f"{self.query} where false"
         if count == 1 or not self.has_parts:
             return self.query
         paths = [path for path, name in self.files if _meet(name, number, count)]
@@ -54,11 +66,28 @@ class LakeTables(dict[str, ibis.Table]):
         super().__init__()
         self._engine = engine
         self._slices = slices
+        self._read = slices  # so many of them, from the first
         self._sources: list[Source] = []
 
-    def view(self, query: str, *, name: str, has_parts: bool, files: Sequence[tuple[str, str]] = ()) -> ibis.Table:
+    def of_some_customers(self, *, one_in: int) -> "LakeTables":
+        """The same tables with the rows of one in ``one_in`` (a power of two, at most 64) customers, and of no customer.
+
+        Who that is follows from the id alone. ``events`` keep all rows.
+        """
+        some = LakeTables(self._engine, slices=self._slices)
+        some._read = max(self._slices // one_in, 1)
+        some._sources = self._sources
+        for name, rows in self.items():
+            parted = PART in rows.columns
+            some[name] = rows.filter(rows[PART].isnull() | (rows[PART] < PARTS // one_in)) if parted else rows
+        return some
+
+    def view(self, query: str, *, table: Table, files: Sequence[tuple[str, str]] = ()) -> ibis.Table:
         """A table of DuckDB that reads ``query`` (without a where), or a slice of it while ``read_in_slices`` works."""
-        source = Source(f"{name}_{next(_names)}", query, tuple(files), has_parts)
+        by_order = "order_id" in table.names and not table.by_customer
+        view = f"{table.name}_{next(_names)}"
+        is_orders = table.name in ("orders", "event_orders")
+        source = Source(view, query, tuple(files), table.by_customer, by_order=by_order, is_orders=is_orders)
         self._sources.append(source)
         self._point(source, source.sql())
         return self._engine.table(source.view, database=("temp", "main"))
@@ -73,21 +102,51 @@ class LakeTables(dict[str, ibis.Table]):
         """The rows of ``expression``, which must compute each customer's rows from that customer's rows alone."""
         if self._slices == 1:
             return expression.execute()
-        compiled = ibis.to_sql(expression, dialect="duckdb")
+        rows = pa.concat_tables(table for (table,) in self._each_slice([expression]))
+        return rows.cast(expression.schema().to_pyarrow()).to_pandas(split_blocks=True, self_destruct=True)
+
+    def slice_by_slice(self, expressions: Sequence[ibis.Table]) -> Iterator[list[pd.DataFrame]]:
+        """For each slice of customers the rows of every one of ``expressions``, see ``read_in_slices``.
+
+        Nothing else may be read of these tables before the last slice was taken.
+        """
+        if self._slices == 1:
+            yield [expression.execute() for expression in expressions]
+            return
+        schemas = [expression.schema().to_pyarrow() for expression in expressions]
+        whole = list(self._sources)
+        with tempfile.TemporaryDirectory(prefix="regulars-") as scratch:
+            self._sources[:] = [self._parted(source, Path(scratch)) if source.by_order else source for source in whole]
+            try:
+                for tables in self._each_slice(expressions):
+                    yield [table.cast(schema).to_pandas() for table, schema in zip(tables, schemas, strict=True)]
+            finally:
+                self._sources[:] = whole
+
+    def _parted(self, source: Source, scratch: Path) -> Source:
+        """``source`` with its rows written to ``scratch`` by the slice of who ordered; an order of two is in the slices of both."""
+        orders = [other.query for other in self._sources if other.is_orders]
+        lines = " union all ".join(f"select order_id, {PART} from ({query})" for query in orders)
+        owners = f"select distinct order_id, {PART} // {PARTS // self._slices} as {OWNER} from ({lines})"
+        folder = scratch / source.view
+        self._engine.raw_sql(
+            f"copy (select rows.*, {OWNER} from ({source.query}) rows join ({owners}) using (order_id) "
+            f"where {OWNER} < {self._read}) to {_literal(folder)} "
+            f"(format parquet, compression snappy, partition_by ({OWNER}), write_partition_columns false)"
+        )
+        return replace(source, folder=folder)
+
+    def _each_slice(self, expressions: Sequence[ibis.Table]) -> Iterator[list[pa.Table]]:
+        compiled = [ibis.to_sql(expression, dialect="duckdb") for expression in expressions]
         connection = self._engine.con
         try:
-            found = [connection.sql(compiled).to_arrow_table() for _ in self._each_slice()]
+            for number in range(self._read):
+                for source in self._sources:
+                    self._point(source, source.sql(number, self._slices))
+                yield [connection.sql(query).to_arrow_table() for query in compiled]
         finally:
             for source in self._sources:
                 self._point(source, source.sql())
-        rows = pa.concat_tables(found).cast(expression.schema().to_pyarrow())
-        return rows.to_pandas(split_blocks=True, self_destruct=True)
-
-    def _each_slice(self) -> Iterator[int]:
-        for number in range(self._slices):
-            for source in self._sources:
-                self._point(source, source.sql(number, self._slices))
-            yield number
 
     def _point(self, source: Source, query: str) -> None:
         self._engine.raw_sql(f"create or replace temp view {source.view} as {query}")
@@ -95,8 +154,11 @@ class LakeTables(dict[str, ibis.Table]):
 
 def parquet(paths: Sequence[str]) -> str:
     """A query that reads Parquet files of one schema."""
-    quoted = ", ".join("'" + path.replace("'", "''") + "'" for path in paths)
-    return f"select * from read_parquet([{quoted}])"
+    return f"select * from read_parquet([{', '.join(map(_literal, paths))}], hive_partitioning = false)"
+
+
+def _literal(path: str | Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"
 
 
 def slices_for(rows: int) -> int:

@@ -2,15 +2,15 @@
 
 import json
 import tempfile
-from dataclasses import asdict
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from features.build import read_customer_features
-from features.standing import customer_standing, stage_with_risk
+from features.build import customer_features_by_slice
+from features.standing import STANDING_READS, buyers_standing, stage_with_risk
 from regulars.as_of import Tables
 from regulars.errors import ModelMissing
 from regulars.models.churn import ChurnModel
@@ -57,29 +57,46 @@ def score_customers(
     ``features.standing``), support_priority, and the features that a profile shows. ``support_priority`` is the place (0-1, 1
     first) in a queue by value at risk; without a value model by churn_probability x the last year's money.
     """
-    features = read_customer_features(tables, as_of=as_of)
-    eligible = features[features["days_since_last_order"] <= model.lookback_days]
-    eligible = eligible.sort_values("customer_id").set_index("customer_id")
-    predicted = model.predict(eligible)
-    reasons = [json.dumps([asdict(reason) for reason in found]) for found in model.reasons(eligible)]
+    scores, facts, everybody = [], [], []
+    for features in customer_features_by_slice(tables, as_of=as_of):
+        everybody.append(features[["customer_id", *STANDING_READS]])
+        eligible = features[features["days_since_last_order"] <= model.lookback_days]
+        eligible = eligible.sort_values("customer_id").set_index("customer_id")
+        scores.append(_predicted(eligible, model, value, as_of=as_of, settings=settings))
+        facts.append(eligible[[*SHOWN, "money_365d"]])
+    scored, known = _together(scores), _together(facts)
+    standing = buyers_standing(
+        tables,
+        pd.concat(everybody),
+        as_of=as_of,
+        lookback_days=model.lookback_days,
+        loyal_orders=settings.loyal_orders,
+        tiers=settings.tiers,
+    ).loc[scored.index]
+    standing["stage"] = [stage_with_risk(*pair) for pair in zip(standing["stage"], scored["risk"], strict=True)]
+    at_stake = scored["churn_probability"] * known["money_365d"] if value is None else scored["value_at_risk"]
+    scored = scored.join(standing).assign(support_priority=at_stake.rank(pct=True))
+    return scored.join(known[list(SHOWN)]).reset_index()
+
+
+def _predicted(
+    eligible: pd.DataFrame, model: ChurnModel, value: ValueModel | None, *, as_of: datetime, settings: Settings
+) -> pd.DataFrame:
+    """What the models say of the customers in ``eligible``, each by itself; indexed as ``eligible``."""
+    predicted, explained = model.explained(eligible)
+    reasons = [json.dumps([vars(reason) for reason in found]) for found in explained]
     levels = [settings.risk_medium, settings.risk_high]
     risk = np.array(["low", "medium", "high"])[np.digitize(predicted["churn_probability"], levels)]
     scored = predicted.assign(risk=risk, reasons=reasons, method=model.method)
     if value is not None:
         scored = scored.join(_worth(value.predict(eligible), as_of=as_of))
         scored["value_at_risk"] = scored["churn_probability"] * scored["predicted_value"]
-    standing = customer_standing(
-        tables,
-        features,
-        as_of=as_of,
-        lookback_days=model.lookback_days,
-        loyal_orders=settings.loyal_orders,
-        tiers=settings.tiers,
-    ).loc[eligible.index]
-    standing["stage"] = [stage_with_risk(*pair) for pair in zip(standing["stage"], scored["risk"], strict=True)]
-    at_stake = scored["churn_probability"] * eligible["money_365d"] if value is None else scored["value_at_risk"]
-    scored = scored.join(standing).assign(support_priority=at_stake.rank(pct=True))
-    return scored.reset_index().merge(eligible[list(SHOWN)].reset_index(), on="customer_id")
+    return scored
+
+
+def _together(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of all ``parts``, sorted; of none but empty ones, the first."""
+    return pd.concat([part for part in parts if len(part)] or parts[:1]).sort_index()
 
 
 def _worth(predicted: pd.DataFrame, *, as_of: datetime) -> pd.DataFrame:

@@ -84,13 +84,13 @@ def _open_text(connection: duckdb.DuckDBPyConnection, file: Path) -> str:
             f"all_varchar = true, header = true, null_padding = true, skip = 0, delim = {literal(separator)}, "
             "quote = '\"', escape = '\"'"
         )
-        reader = f"read_csv({literal(str(readable))}, {options}{{}})"
+        reader = f"read_csv({literal(str(readable))}, {options}"
         try:
-            _keep(connection, reader.format(""))
+            _keep(connection, f"{reader})")
         except duckdb.Error as error:
             if "parallel" not in str(error):
                 raise
-            _keep(connection, reader.format(", parallel = false"))  # lines within quotes need it
+            _keep(connection, f"{reader}, parallel = false)")  # lines within quotes need it
     return f"{encoding}, separated by {SEPARATORS[separator]}"
 
 

@@ -127,7 +127,9 @@ def simulate(
     people = _people(parameters, count, rng)
     visits = _visits(people, parameters, rng)
     orders, lines = _orders(people, visits, catalogue, parameters, first=first, rng=rng)
-    sessions = _sessions(people, orders, lines, catalogue, parameters, first=first, rng=rng)
+    sessions = pd.DataFrame()
+    if parameters.get("browsing", True):
+        sessions = _sessions(people, orders, lines, catalogue, parameters, first=first, rng=rng)
     return {
         "orders": lines.drop(columns=["customer", "broken"]),
         "events": sessions,

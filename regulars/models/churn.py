@@ -8,8 +8,9 @@ horizon, and the two others are moved by what that does to it on the whole.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from numpy.typing import NDArray
 from regulars.errors import ArtifactError, DataError
 from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.buy_till_you_die import BuyTillYouDie
+from regulars.models.contributions import Tables, tables_of
 from regulars.models.reasons import Reason, leading, merged, reasons_for
 
 KIND, FORMAT = "churn", 3
@@ -28,6 +30,7 @@ COMPONENTS = ("trees", "buy_till_you_die", "linear")
 RHYTHM = ("count_order_days", "days_first_to_last", "age_days")
 MOST_DEVIATIONS = 5.0
 ROWS_AT_ONCE = 100_000
+MANY = 4_000  # customers, from which on making tables of all trees (a second or two) pays
 LOGIT_LIMIT = 8.0
 INTERVAL = 1.96
 # Chosen on simulated shops, whose true probabilities are known (decision 0014).
@@ -139,23 +142,7 @@ class ChurnModel:
             DataError: where a feature is missing; the message names it.
         """
         known = self._checked(features)
-        members, others = self._logits(known)
-        trees, *rest = self.blend.weights
-        base = self.blend.intercept + others @ np.asarray(rest)
-        middle = base + trees * members.mean(axis=1)
-        chance = probability(middle)
-        apart = trees**2 * members.var(axis=1) + np.minimum(
-            self._disagreement(members.mean(axis=1), others), MOST_DISAGREEMENT
-        )
-        # What was off is off in probability as much as in logits: towards 0 and 1 it counts for more.
-        fit = self.spread.fit**2 / (2 * np.sqrt(np.maximum(chance * (1 - chance), 1e-3)))
-        apart = np.sqrt(apart + self._drawn(known) + fit + self.spread.season**2)
-        columns = {
-            "churn_probability": chance,
-            "churn_low": np.maximum(probability(middle - INTERVAL * apart) - LEAST_MARGIN, 0.0),
-            "churn_high": np.minimum(probability(middle + INTERVAL * apart) + LEAST_MARGIN, 1.0),
-        }
-        return pd.DataFrame(columns, index=features.index)
+        return self._predicted(known, *self._logits(known))
 
     @property
     def method(self) -> str:
@@ -165,20 +152,14 @@ class ChurnModel:
     def reasons(self, features: pd.DataFrame, *, most: int = 3) -> list[list[Reason]]:
         """For each row up to ``most`` reasons, the largest change of its probability first; never two of one code."""
         known = self._checked(features)
-        given = with_silence(known, self.buyers, self.horizon_days)
-        names, contributions = self._contributions(given)
-        middle = self._middle(known)
-        rows = given.astype(float).to_dict("records")
-        found = []
-        for place, row in enumerate(rows):
-            groups = merged(row, leading(names, contributions[place]))
-            at = float(middle[place])
-            effects = {
-                code: (feature, float(probability(at) - probability(at - moved)))
-                for code, (feature, moved) in groups.items()
-            }
-            found.append(reasons_for(row, effects, most=most))
-        return found
+        return self._reasons(known, self._middle(*self._logits(known)), most=most)
+
+    def explained(self, features: pd.DataFrame, *, most: int = 3) -> tuple[pd.DataFrame, list[list[Reason]]]:
+        """What ``predict`` and ``reasons`` say, worked out together."""
+        known = self._checked(features)
+        members, others = self._logits(known)
+        reasons = self._reasons(known, self._middle(members, others), most=most)
+        return self._predicted(known, members, others), reasons
 
     def save(self, folder: Path) -> None:
         """Write the model into the empty folder ``folder`` as a sealed artifact."""
@@ -266,8 +247,31 @@ class ChurnModel:
         drawn = [logit(silence(known, buyers, days)) for buyers in self.drawn_buyers]
         return np.asarray(self.blend.weights[1] ** 2 * np.var(drawn, axis=0), dtype=float)
 
-    def _middle(self, known: pd.DataFrame) -> Floats:
-        members, others = self._logits(known)
+    def _predicted(self, known: pd.DataFrame, members: Floats, others: Floats) -> pd.DataFrame:
+        trees, *rest = self.blend.weights
+        base = self.blend.intercept + others @ np.asarray(rest)
+        middle = base + trees * members.mean(axis=1)
+        chance = probability(middle)
+        apart = trees**2 * members.var(axis=1) + np.minimum(
+            self._disagreement(members.mean(axis=1), others), MOST_DISAGREEMENT
+        )
+        # What was off is off in probability as much as in logits: towards 0 and 1 it counts for more.
+        fit = self.spread.fit**2 / (2 * np.sqrt(np.maximum(chance * (1 - chance), 1e-3)))
+        apart = np.sqrt(apart + self._drawn(known) + fit + self.spread.season**2)
+        columns = {
+            "churn_probability": chance,
+            "churn_low": np.maximum(probability(middle - INTERVAL * apart) - LEAST_MARGIN, 0.0),
+            "churn_high": np.minimum(probability(middle + INTERVAL * apart) + LEAST_MARGIN, 1.0),
+        }
+        return pd.DataFrame(columns, index=known.index)
+
+    def _reasons(self, known: pd.DataFrame, middle: Floats, *, most: int) -> list[list[Reason]]:
+        given = with_silence(known, self.buyers, self.horizon_days)
+        groups = merged(given, leading(*self._contributions(given)))
+        at = middle[:, None]
+        return reasons_for(given, groups, probability(at) - probability(at - groups.moved), most=most)
+
+    def _middle(self, members: Floats, others: Floats) -> Floats:
         trees, *rest = self.blend.weights
         return np.asarray(self.blend.intercept + trees * members.mean(axis=1) + others @ np.asarray(rest), dtype=float)
 
@@ -290,10 +294,9 @@ class ChurnModel:
         place = {name: column for column, name in enumerate(names)}
         moved = np.zeros((len(given), len(names)))
         trees, buyers, line = self.blend.weights
-        for booster in self.boosters:
-            parts = booster.predict(given[list(self.tree_names)].to_numpy(), pred_contrib=True)
+        for parts in self._tree_contributions(given[list(self.tree_names)].to_numpy(float)):
             for column, name in enumerate(self.tree_names):
-                moved[:, place[name]] += trees * np.asarray(parts)[:, column] / len(self.boosters)
+                moved[:, place[name]] += trees * parts[:, column] / len(self.boosters)
         ahead = logit(silence(given, self.buyers, self.horizon_days * self.season.pace))
         moved[:, place["probability_no_order"]] += buyers * (ahead - self.usual_silence)
         if self.linear:
@@ -301,6 +304,18 @@ class ChurnModel:
             for column, name in enumerate(self.linear.names):
                 moved[:, place[name]] += line * design[:, column] * self.linear.weights[column]
         return names, moved
+
+    def _tree_contributions(self, values: Floats) -> Iterator[Floats]:
+        """Of every member, or of all together, what each feature moves its sum by: (n_customers, n_features or more)."""
+        if len(values) >= MANY and self._tables is not None:
+            yield self._tables.contributions(values)
+            return
+        for booster in self.boosters if len(values) else ():
+            yield np.asarray(booster.predict(values, pred_contrib=True))
+
+    @cached_property
+    def _tables(self) -> Tables | None:
+        return tables_of(self.boosters)
 
 
 def tree_logits(boosters: Sequence[lightgbm.Booster], given: pd.DataFrame) -> Floats:

@@ -14,7 +14,10 @@ def text_of(code: str, row: Row, feature: str) -> str:
 
 def number_of(row: Row, name: str) -> float | None:
     """The value of a feature, None where it is missing."""
-    value = row.get(name)
+    try:
+        value = row[name]
+    except KeyError:
+        return None
     return float(value) if value is not None and isfinite(value) else None
 
 

@@ -1,9 +1,16 @@
 """Why a customer's risk is what it is, in words: contributions of features grouped so that no two reasons say the same."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from regulars.models.reason_texts import Row, number_of, text_of
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from regulars.models.reason_texts import number_of, text_of
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -139,71 +146,144 @@ def code_of(feature: str) -> str:
     return next((code for code, features in CODES.items() if feature in features), "other")
 
 
-def merged(row: Row, groups: Mapping[str, tuple[str, float]]) -> dict[str, tuple[str, float]]:
-    """``groups`` with those taken together that would say the same of this customer.
+@dataclass(frozen=True)
+class Groups:
+    """What groups of features moved: ``codes`` in alphabetical order.
 
-    What went wrong with orders is said by what it was: the late parcel, the complaint, the return, whichever moved most.
-
-    >>> merged({"count_order_days": 1.0}, {"rhythm": ("age_days", 0.5), "tenure": ("age_days", 0.25)})
-    {'rhythm': ('age_days', 0.75)}
-    >>> merged({"count_order_days": 9.0}, {"incidents": ("count_bad_orders", 0.5), "delivery": ("days_late_max", 0.25)})
-    {'delivery': ('days_late_max', 0.75)}
+    ``moved``: (n_customers, n_codes), nan where a group was taken into another; ``lead``, of the same shape: which of
+    ``features`` moved most within the group.
     """
-    found = dict(groups)
-    if "incidents" in found:
-        concrete = [code for code in SAID_BY_INCIDENTS[1:] if code in found and _went_wrong(row, code)]
-        concrete = concrete or [code for code in SAID_BY_INCIDENTS[1:] if code in found]
-        if concrete:
-            found = _together(found, ["incidents", max(concrete, key=lambda code: abs(found[code][1]))], said_by=1)
-    if (number_of(row, "count_order_days") or 0.0) > 1:
-        return found
-    same = [code for code in ("rhythm", *SAID_BY_ONE_ORDER) if code in found]
-    if not same:
-        return found
-    lead = max(same, key=lambda code: abs(found[code][1]))
-    kept = {code: group for code, group in found.items() if code not in same}
-    return kept | {"rhythm": (found[lead][0], sum(found[code][1] for code in same))}
+
+    codes: tuple[str, ...]
+    features: tuple[str, ...]
+    moved: Floats
+    lead: Ints
 
 
-def _together(
-    groups: dict[str, tuple[str, float]], codes: Sequence[str], *, said_by: int
-) -> dict[str, tuple[str, float]]:
-    said = codes[said_by]
-    kept = {code: group for code, group in groups.items() if code not in codes}
-    return kept | {said: (groups[said][0], sum(groups[code][1] for code in codes))}
+def leading(features: Sequence[str], contributions: Floats) -> Groups:
+    """The groups of ``features`` that ``contributions`` (n_customers, n_features) are of.
+
+    >>> found = leading(["money_30d", "money_90d", "age_days"], np.array([[0.5, -0.75, 0.125]]))
+    >>> found.codes, found.moved.tolist(), [found.features[column] for column in found.lead[0]]
+    (('frequency', 'tenure'), [[-0.25, 0.125]], ['money_90d', 'age_days'])
+    """
+    members: dict[str, list[int]] = {}
+    for column, feature in enumerate(features):
+        members.setdefault(code_of(feature), []).append(column)
+    codes = tuple(sorted(members))
+    moved = np.zeros((len(contributions), len(codes)))
+    lead = np.zeros(moved.shape, np.int64)
+    for place, code in enumerate(codes):
+        columns = np.array(members[code])
+        for column in columns:  # in order, so that a customer's sum is the same among few and among many
+            moved[:, place] += contributions[:, column]
+        lead[:, place] = columns[np.abs(contributions[:, columns]).argmax(axis=1)]
+    return Groups(codes, tuple(features), moved, lead)
+
+
+def merged(known: pd.DataFrame, groups: Groups) -> Groups:
+    """``groups`` with those taken together that would say the same of a customer; ``known`` are the customers' features.
+
+    What went wrong with orders is said by what it was: the late parcel, the complaint, the return, whichever moved most. Of
+    who ordered on one day only, rhythm says all that the day says.
+
+    >>> once = pd.DataFrame({"count_order_days": [1.0]})
+    >>> merged(once, leading(["days_since_last_order", "age_days"], np.array([[0.25, 0.5]]))).moved.tolist()
+    [[0.75, nan]]
+    >>> often = pd.DataFrame({"count_order_days": [9.0], "count_late_parcels": [1.0]})
+    >>> merged(often, leading(["days_late_max", "count_bad_orders"], np.array([[0.25, 0.5]]))).moved.tolist()
+    [[0.75, nan]]
+    """
+    found = Groups(groups.codes, groups.features, groups.moved.copy(), groups.lead.copy())
+    place = {code: column for column, code in enumerate(groups.codes)}
+    rows = np.arange(len(known))
+    concrete = [code for code in SAID_BY_INCIDENTS[1:] if code in place]
+    if "incidents" in place and concrete:
+        columns = np.array([place[code] for code in concrete])
+        wrong = np.column_stack([_above(known, WENT_WRONG[code], 0.0) for code in concrete])
+        allowed = wrong | ~wrong.any(axis=1, keepdims=True)
+        said = columns[np.where(allowed, np.abs(found.moved[:, columns]), -1.0).argmax(axis=1)]
+        found.moved[rows, said] = found.moved[:, place["incidents"]] + found.moved[rows, said]
+        found.moved[:, place["incidents"]] = np.nan
+    same = [place[code] for code in ("rhythm", *SAID_BY_ONE_ORDER) if code in place]
+    once = ~_above(known, "count_order_days", 1.0)
+    if same and once.any():
+        lead = np.array(same)[np.abs(found.moved[:, same]).argmax(axis=1)]
+        total = np.zeros(len(known))
+        for column in same:
+            total += found.moved[:, column]
+        rhythm = place["rhythm"]
+        found.lead[once, rhythm] = found.lead[rows, lead][once]
+        found.moved[np.ix_(np.flatnonzero(once), np.array(same))] = np.nan
+        found.moved[once, rhythm] = total[once]
+    return found
 
 
 WENT_WRONG = {"delivery": "count_late_parcels", "complaints": "count_tickets", "returns": "count_returns"}
 
 
-def _went_wrong(row: Row, code: str) -> bool:
-    return (number_of(row, WENT_WRONG[code]) or 0.0) > 0
+def _above(known: pd.DataFrame, name: str, least: float) -> NDArray[np.bool_]:
+    """For whom a feature is known and larger than ``least``."""
+    if name not in known:
+        return np.zeros(len(known), bool)
+    values = known[name].to_numpy(float)
+    return np.isfinite(values) & (values > least)
 
 
-def reasons_for(row: Row, effects: Mapping[str, tuple[str, float]], *, most: int) -> list[Reason]:
-    """Up to ``most`` reasons of largest effect, none that hardly changes anything.
+def reasons_for(known: pd.DataFrame, groups: Groups, effects: Floats, *, most: int) -> list[list[Reason]]:
+    """For each customer up to ``most`` reasons of largest effect, none that hardly changes anything.
 
-    ``effects``: code -> (its leading feature, change of probability).
+    ``effects``: what each of ``groups`` changes the probability by, (n_customers, n_codes), nan for none.
     """
-    ranked = sorted(effects.items(), key=lambda item: (-abs(item[1][1]), item[0]))
-    telling = [item for item in ranked if abs(item[1][1]) >= SMALLEST_EFFECT]
-    ranked = telling or ranked[:1]
+    size = np.where(np.isnan(effects), -1.0, np.abs(effects))
+    order = np.argsort(-size, axis=1, kind="stable")[:, :most]
+    telling = np.take_along_axis(size, order, axis=1) >= SMALLEST_EFFECT
+    counts = np.maximum(telling.sum(axis=1), min(most, 1)).tolist()
+    picked = zip(
+        order.tolist(),
+        np.take_along_axis(groups.lead, order, axis=1).tolist(),
+        np.take_along_axis(effects, order, axis=1).tolist(),
+        counts,
+        strict=True,
+    )
+    columns = _Columns(known)
     return [
-        Reason(code, feature, number_of(row, feature), round(effect, 6), text_of(code, row, feature))
-        for code, (feature, effect) in ranked[:most]
+        [
+            _reason(Customer(columns, place), groups.codes[code], groups.features[feature], effect)
+            for code, feature, effect in zip(codes[:count], leads[:count], changes[:count], strict=True)
+        ]
+        for place, (codes, leads, changes, count) in enumerate(picked)
     ]
 
 
-def leading(features: Sequence[str], contributions: Sequence[float]) -> dict[str, tuple[str, float]]:
-    """Code -> (the feature of its group that contributed most, the group's sum).
+def _reason(row: "Customer", code: str, feature: str, effect: float) -> Reason:
+    return Reason(code, feature, number_of(row, feature), round(effect, 6), text_of(code, row, feature))
 
-    >>> leading(["money_30d", "money_90d", "age_days"], [0.5, -0.75, 0.125])
-    {'frequency': ('money_90d', -0.25), 'tenure': ('age_days', 0.125)}
-    """
-    groups: dict[str, list[tuple[str, float]]] = {}
-    for feature, contribution in zip(features, contributions, strict=True):
-        groups.setdefault(code_of(feature), []).append((feature, float(contribution)))
-    return {
-        code: (max(found, key=lambda item: abs(item[1]))[0], sum(value for _, value in found))
-        for code, found in groups.items()
-    }
+
+class _Columns(dict[str, list[float]]):
+    """The columns of a table as lists, each made when it is asked for."""
+
+    def __init__(self, known: pd.DataFrame) -> None:
+        super().__init__()
+        self._known = known
+
+    def __missing__(self, name: str) -> list[float]:
+        self[name] = self._known[name].to_list()
+        return self[name]
+
+
+class Customer(Mapping[str, float]):
+    """The features of the customer in one row of a table, without a copy of them."""
+
+    def __init__(self, columns: _Columns, place: int) -> None:
+        self._columns = columns
+        self._place = place
+
+    def __getitem__(self, name: str) -> float:
+        return self._columns[name][self._place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)

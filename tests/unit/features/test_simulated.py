@@ -33,9 +33,8 @@ def test_every_row_is_taken_and_the_truth_stays_out_of_the_lake(tmp_path: Path, 
     )
     assert all(not report.refused and report.added == report.read for report in reports)
     tables = {table: rows.execute() for table, rows in lake.tables(ibis.duckdb.connect()).items()}
-    assert (
-        set(tables) == {report.table for report in reports} >= {"orders", "events", "products", "messages", "tickets"}
-    )
+    assert set(tables) == {report.table for report in reports} >= {"orders", "products", "messages", "tickets"}
+    assert ("events" in tables) == (name != "mail_order")
     told = pd.read_parquet(truth)
     assert len(told) == 200
     assert not {"left_at", "leave_per_order"} & {column for rows in tables.values() for column in rows.columns}

@@ -22,9 +22,9 @@ from tests.builders import at
 HEADER = "order_id,customer_id,product_id,ordered_at,quantity,unit_price,received_at\n"
 
 
-def bring(folder: Path, rows: str, *, name: str = "orders.csv") -> Report:
+def bring(folder: Path, rows: str, *, name: str = "orders.csv", header: str = HEADER) -> Report:
     file = folder / name
-    file.write_text(HEADER + rows)
+    file.write_text(header + rows)
     return import_file(
         Lake(folder / "lake"),
         TABLES["orders"],
@@ -199,6 +199,44 @@ def test_a_row_of_a_large_import_is_known_when_it_comes_again(tmp_path: Path, mo
     assert bring(tmp_path, rows[7]).identical == 1
     assert Lake(tmp_path / "lake").forget("c7") == {"orders": 1}
     assert len(orders_at(tmp_path, datetime(2025, 1, 1, tzinfo=UTC))) == 29
+
+
+@pytest.mark.parametrize("with_keys", [False, True])
+def test_an_import_in_many_passes_is_the_same_as_in_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, with_keys: bool
+) -> None:
+    header = "line_id," + HEADER if with_keys else HEADER
+    lines = [f"{n // 3},c{n % 25},p{n % 2},2024-0{1 + n % 5}-01,1,{n % 4},\n" for n in range(200)]
+    lines = [f"l{n}," * with_keys + line for n, line in enumerate(lines)]
+    first = "".join([*lines, *lines[40:60], "x," * with_keys + "900,c1,p,2024-01-01,none,1,\n"])
+    corrected = "l17," * with_keys + "5,c3,p1,2024-03-01,7,2,2024-06-01\n"
+    second = "".join([*lines[:90], corrected, "l1," * with_keys + "901,new,p,2024-05-01,1,2,\n"])
+    reports, found = [], []
+    for name, at_once in (("one", 1_000), ("many", 7)):
+        monkeypatch.setattr("regulars.intake.ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr("regulars.lake.ROWS_AT_ONCE", at_once)
+        folder = tmp_path / name
+        folder.mkdir()
+        told = [bring(folder, rows, header=header) for rows in (first, second, first)]
+        reports.append([(r.read, r.added, r.identical, r.refused) for r in told])
+        files = Lake(folder / "lake").manifest().files["orders"]
+        rows = pd.concat(pd.read_parquet(folder / "lake" / file.path) for file in files)
+        found.append((rows.sort_values("import_order", ignore_index=True), len(files)))
+        found.append((orders_at(folder, datetime(2025, 1, 1, tzinfo=UTC)), 0))
+    assert reports[0] == reports[1]
+    repeated = 20 if with_keys else 0
+    assert reports[0][0] == (221, 220 - repeated, repeated, {"quantity: not a readable number": 1})
+    assert [added for _, added, _, _ in reports[0][1:]] == [2, 0]
+    pd.testing.assert_frame_equal(found[0][0], found[2][0])
+    pd.testing.assert_frame_equal(found[1][0], found[3][0])
+    assert found[2][1] > 4 * found[0][1]
+
+
+def test_a_lake_below_a_folder_of_any_name(tmp_path: Path) -> None:
+    folder = tmp_path / "{it's} 100 %"
+    folder.mkdir()
+    rows = "1,a,p,2024-01-01,1,2,\n"
+    assert [bring(folder, rows).added, bring(folder, rows).added] == [1, 0]
 
 
 def test_an_order_known_by_event_and_by_import_is_one_order_the_imports(tmp_path: Path) -> None:
