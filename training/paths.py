@@ -70,15 +70,17 @@ def fit_embedding(paths: Paths, *, seed: int) -> Embedding:
     seen = np.bincount(paths.rows, minlength=paths.count)
     kept = np.lexsort((np.arange(paths.count), -seen))[:MOST_PRODUCTS]
     kept = np.sort(kept[seen[kept] >= LEAST_SEEN])
+    if len(kept) <= DIMENSIONS:
+        nobody = nobody_near(paths.count)
+        return Embedding(np.zeros((paths.count, 1), np.float32), nobody.rows, nobody.similarity)
+    company = sum(FALLING ** (step - 1) * paths.steps(step)[kept][:, kept] for step in range(1, WINDOW + 1))
+    information = _information((company + company.T).tocsr())
+    left, strength, _ = randomized_svd(
+        information, DIMENSIONS, n_oversamples=OVERSAMPLES, n_iter=POWER_ITERATIONS, random_state=seed
+    )
+    found = left * np.sqrt(strength)
     vectors = np.zeros((paths.count, DIMENSIONS), np.float32)
-    if len(kept) > DIMENSIONS:
-        company = sum(FALLING ** (step - 1) * paths.steps(step)[kept][:, kept] for step in range(1, WINDOW + 1))
-        information = _information((company + company.T).tocsr())
-        left, strength, _ = randomized_svd(
-            information, DIMENSIONS, n_oversamples=OVERSAMPLES, n_iter=POWER_ITERATIONS, random_state=seed
-        )
-        found = left * np.sqrt(strength)
-        vectors[kept] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+    vectors[kept] = found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
     near = _nearest(vectors, kept)
     return Embedding(vectors, near.rows, near.similarity)
 
