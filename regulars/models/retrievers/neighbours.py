@@ -4,6 +4,7 @@ Source: Deshpande & Karypis (2004), Item-based top-N recommendation algorithms, 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.history import Known
 from regulars.models.retrievers.kernels import SUMS, add_neighbours, collected
-from regulars.models.retrievers.reached import Reached, best, scores_at
+from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
@@ -25,6 +26,11 @@ class Neighbours:
     rows: NDArray[np.int32]
     similarity: NDArray[np.float32]
 
+    @cached_property
+    def are_none(self) -> bool:
+        """Whether no product has any: a shop without what they are learnt from pays nothing for them."""
+        return self.rows.shape[1] == 1 and bool((self.rows < 0).all())
+
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first, ties by row; products of the history itself are among them where related."""
         return best(self.reached(*strongest(known)), n)
@@ -35,6 +41,8 @@ class Neighbours:
 
     def reached(self, products: Rows, weights: Floats) -> Reached:
         """Every product near one of ``products``, sorted by row, and its summed weight x similarity."""
+        if self.are_none:
+            return NOWHERE
         sums, touched = SUMS.of(len(self.rows))
         add_neighbours(self.rows, self.similarity, products, weights, sums, touched)
         return collected(sums, touched)
