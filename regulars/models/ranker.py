@@ -8,9 +8,10 @@ Ranking Models, SIGIR 2011).
 from collections.abc import Sequence
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
+
+from regulars.models.trees import flat_trees
 
 
 class Ranker:
@@ -18,11 +19,11 @@ class Ranker:
 
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
-        self._boosters = [lightgbm.Booster(model_str=text) for text in self.texts]
+        self._trees = [flat_trees(text) for text in self.texts]
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores, shape (n_rows,), for ``features`` (n_rows, n_features)."""
-        return np.sum([booster.predict(features) for booster in self._boosters], axis=0, dtype=float)
+        return np.sum([trees.predict(features) for trees in self._trees], axis=0)
 
     def save(self, folder: Path, name: str) -> None:
         """Write one file per model into ``folder``."""

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import lightgbm
 import numpy as np
 from numpy.typing import NDArray
 
@@ -160,7 +159,7 @@ class Recommender:
                 chances=_chances(folder / "ranker-chances.npy"),
                 explorer_chances=_chances(folder / "explorer-chances.npy"),
             )
-        except (OSError, KeyError, ValueError, lightgbm.basic.LightGBMError) as error:
+        except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
     def _weighed(self, histories: Sequence[History], contexts: Sequence[Context]) -> list[Weighed]:
