@@ -7,19 +7,13 @@ import httpx
 import pytest
 
 from tests.browser import rendered
-from tests.integration.test_service import bring_champion, publish
-from tests.services import Service, running, until
+from tests.integration.test_service import ready
+from tests.services import Service
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("dashboard")
-    database = f"sqlite:///{home}/store.db"
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    with ready(tmp_path_factory.mktemp("dashboard")) as made:
         yield made
 
 

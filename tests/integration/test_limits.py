@@ -8,19 +8,13 @@ import httpx
 import pytest
 
 from tests.integration.test_events import statuses, token, track
-from tests.integration.test_service import bring_champion, publish
-from tests.services import Service, running, until
+from tests.integration.test_service import ready
+from tests.services import Service, running
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("limits")
-    database = f"sqlite:///{home}/store.db"
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    with ready(tmp_path_factory.mktemp("limits")) as made:
         yield made
 
 

@@ -10,8 +10,8 @@ import pytest
 from serving.routes.page import SCRIPT
 from serving.store import open_store
 from tests.browser import Web, page, web
-from tests.integration.test_service import bring_champion, publish
-from tests.services import Service, running, until
+from tests.integration.test_service import ready
+from tests.services import Service, until
 
 MARKUP = '<img src=x onerror="window.hacked = true">'
 SLOTS = """<div id="one" data-regulars="home" data-regulars-limit="2"><p>ours</p></div>
@@ -22,13 +22,7 @@ FILLED = 'await until(() => document.querySelectorAll("[data-regulars-state]").l
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("page")
-    database = f"sqlite:///{home}/store.db"
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    with ready(tmp_path_factory.mktemp("page")) as made:
         told = [
             {"product_id": "tea", "name": MARKUP, "url": "javascript:window.hacked=true"},
             {"product_id": "saw", "url": "/products/saw"},

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -92,6 +93,18 @@ def publish(database: str, folder: Path, *, probability: float = 0.9) -> None:
         store, tables=tables, scores=scores, offer_values=values, as_of=AS_OF, about=ABOUT, now=datetime.now(UTC)
     )
     store.close()
+
+
+@contextmanager
+def ready(home: Path) -> Iterator[Service]:
+    """A service of one worker over SQLite in ``home`` that has a generation and a champion, once it is ready."""
+    database = f"sqlite:///{home}/store.db"
+    (home / "rows").mkdir()
+    publish(database, home / "rows")
+    bring_champion(home, 1)
+    with running(home, database, workers=1) as made:
+        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+        yield made
 
 
 def bring_champion(home: Path, version: int) -> None:
