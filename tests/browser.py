@@ -83,11 +83,17 @@ class Web:
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.address = f"http://127.0.0.1:{self.server.server_port}"
 
-    def visit(self, path: str) -> dict[str, Any]:
-        """What the page at ``path``, or one that it leads to, reported from a browser without a past."""
+    @contextmanager
+    def visiting(self, path: str) -> Iterator[dict[str, Any]]:
+        """What the page at ``path``, or one that it leads to, reported from a browser without a past, still open."""
         with _browser(self.address + path):
             assert self.arrived.wait(WAIT_S), "the page reported nothing"
-        return self.reported
+            yield self.reported
+
+    def visit(self, path: str) -> dict[str, Any]:
+        """What ``visiting`` gives, for a page that sends nothing after its report."""
+        with self.visiting(path) as reported:
+            return reported
 
 
 @contextmanager
