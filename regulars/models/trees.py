@@ -1,12 +1,14 @@
 """LightGBM's trees as flat arrays, and their sum compiled: the same numbers as ``Booster.predict``, without what a call costs.
 
-Blocks of rows go through a tree together, level by level: a step is a comparison without a jump, and a leaf leads to itself.
-Sums are added up in LightGBM's order, so that not even the last bit differs. Rules of missing values and categories are those of
-LightGBM's ``Tree::NumericalDecision`` and ``Tree::CategoricalDecision``.
+Trees of up to 32 leaves that only compare numbers are summed by ``leaf_masks``. Others are walked: blocks of rows go through a tree
+together, level by level, a step is a comparison without a jump, and a leaf leads to itself. Sums are added up in LightGBM's order,
+so that not even the last bit differs. Rules of missing values and categories are those of LightGBM's ``Tree::NumericalDecision``
+and ``Tree::CategoricalDecision``.
 """
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from regulars.errors import ArtifactError
+from regulars.models.leaf_masks import LeafMasks, leaf_masks
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -57,9 +60,21 @@ class FlatTrees:
         """
         if rows.ndim != 2 or rows.shape[1] != self.count_features:
             raise ValueError(f"expected rows of {self.count_features} features, got an array of shape {rows.shape}")
-        given = rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64)
-        sums = _sums(
-            np.ascontiguousarray(given),
+        given = np.ascontiguousarray(rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64))
+        sums = self._walked(given) if self._masks is None else self._masks.sums(given)
+        if raw or self.link == "identity":
+            return sums
+        return np.exp(sums) if self.link == "exp" else 1 / (1 + np.exp(-self.slope * sums))
+
+    @cached_property
+    def _masks(self) -> LeafMasks | None:
+        if (self.kinds != PLAIN).any():
+            return None
+        return leaf_masks(self.features, self.thresholds, self.children, self.missing_right, self.values, self.roots)
+
+    def _walked(self, rows: NDArray[Any]) -> Floats:
+        return _sums(
+            rows,
             self.features,
             self.thresholds,
             self.children,
@@ -71,9 +86,6 @@ class FlatTrees:
             self.roots,
             self.depths,
         )
-        if raw or self.link == "identity":
-            return sums
-        return np.exp(sums) if self.link == "exp" else 1 / (1 + np.exp(-self.slope * sums))
 
 
 def flat_trees(text: str) -> FlatTrees:

@@ -29,7 +29,7 @@ def strange(rows: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return odd
 
 
-def booster(rng: np.random.Generator, rounds: int = 30, **params: Any) -> lgb.Booster:
+def booster(rng: np.random.Generator, rounds: int = 30, *, categories: bool = True, **params: Any) -> lgb.Booster:
     rows = made(rng, 600)
     signal = np.nan_to_num(rows[:, 0]) * 2 + (rows[:, 5] % 7) + np.isnan(rows[:, 1]) * 3 - (rows[:, 6] == 2)
     labels = signal + rng.normal(size=600)
@@ -41,7 +41,14 @@ def booster(rng: np.random.Generator, rounds: int = 30, **params: Any) -> lgb.Bo
         labels, told = np.clip(labels, 0, 4).astype(int), {"group": [20] * 30}
     elif objective == "poisson":
         labels = np.abs(labels).round()
-    data = lgb.Dataset(rows, labels, categorical_feature=[5, 6], params=QUIET | params, free_raw_data=False, **told)
+    data = lgb.Dataset(
+        rows,
+        labels,
+        categorical_feature=[5, 6] if categories else "auto",
+        params=QUIET | params,
+        free_raw_data=False,
+        **told,
+    )
     return lgb.train(QUIET | params, data, rounds)
 
 
@@ -57,6 +64,10 @@ def booster(rng: np.random.Generator, rounds: int = 30, **params: Any) -> lgb.Bo
         {"objective": "lambdarank"},
         {"objective": "poisson"},
         {"boosting": "dart"},
+        {"categories": False, "num_leaves": 31},
+        {"categories": False, "num_leaves": 33},
+        {"categories": False, "num_leaves": 7, "use_missing": False},
+        {"categories": False, "num_leaves": 2, "objective": "binary"},
         {"boost_from_average": False, "min_gain_to_split": 1e9},
     ],
 )
@@ -71,6 +82,16 @@ def test_the_numbers_are_those_of_lightgbm(params: dict[str, Any]) -> None:
             assert flat.predict(given, raw=True).tolist() == wanted.tolist()
             if len(given):
                 np.testing.assert_allclose(flat.predict(given), model.predict(given), rtol=1e-14)
+
+
+def test_a_value_that_is_its_threshold_goes_left_in_either_precision() -> None:
+    rng = np.random.default_rng(3)
+    model = booster(rng, rounds=5, categories=False, num_leaves=31)
+    flat = flat_trees(model.model_to_string())
+    near = np.unique(flat.thresholds[np.isfinite(flat.thresholds)])
+    rows = np.repeat(np.concatenate([near, np.nextafter(near, 9), np.nextafter(near, -9)])[:, None], 7, axis=1)
+    for given in (rows, rows.astype(np.float32)):
+        assert flat.predict(given).tolist() == model.predict(given).tolist()
 
 
 def test_what_cannot_be_summed_tree_by_tree_is_refused() -> None:
