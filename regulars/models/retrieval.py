@@ -21,12 +21,11 @@ from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
 from regulars.models.retrievers.neighbours import Neighbours, strongest
 from regulars.models.retrievers.popular import Popular
-from regulars.models.retrievers.reached import Reached, best
+from regulars.models.retrievers.reached import NOWHERE, Reached, best
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import Sessions
 
 Part = TypeVar("Part")
-Clues = Mapping[str, Reached]
 
 FALLING = 0.8
 ALL_OF, BRING_ALLOWED = 500, 40
@@ -68,6 +67,17 @@ class Catalogue:
     gap_days: NDArray[np.float32]
     family: NDArray[np.int32]
     held_back: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Clues:
+    """What each retriever reaches from a history, by name, and the visitor's vector of factors (n_factors,)."""
+
+    reached: Mapping[str, Reached]
+    wanted: NDArray[np.float64]
+
+    def __getitem__(self, name: str) -> Reached:
+        return self.reached[name]
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,8 @@ class Retrieval:
         strong = strongest(known)
         newest = known.newest[:LATEST]
         frequency = own_frequency(known)
-        return {
+        wanted = self.factors.fold_in(known)
+        reached = {
             "repeat": self.repeat.reached(known),
             "own_frequency": frequency,
             "baskets": self.baskets.reached(*strong),
@@ -135,8 +146,9 @@ class Retrieval:
             "linear_visit": self.linear.reached(*_falling(known)),
             **self.sessions.all_reached(known),
             "lookalikes": self.lookalikes.near_to(frequency),
-            "factors": self.factors.reached(known),
+            "factors": self.factors.near_to(wanted) if len(known.products) else NOWHERE,
         }
+        return Clues(reached, wanted)
 
     def candidates(
         self,

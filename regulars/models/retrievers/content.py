@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.kernels import cosines
 from regulars.models.retrievers.neighbours import strongest
-from regulars.models.retrievers.reached import spans
 
 Floats = NDArray[np.float64]
 
@@ -46,21 +46,7 @@ class Content:
         """The cosine of each of ``rows`` with the weighted sum of ``products``; shape (n_rows,)."""
         if not len(products) or not len(rows) or not len(self.words):
             return np.zeros(len(rows))
-        starts, lengths = self._spans(products)
-        places = spans(starts, lengths)
-        counted = np.bincount(
-            self.words[places], weights=self.weights[places] * np.repeat(weights, lengths), minlength=self._width
-        )
-        wanted = counted / max(float(np.linalg.norm(counted)), 1e-12)
-        starts, lengths = self._spans(rows)
-        places = spans(starts, lengths)
-        found = np.repeat(np.arange(len(rows)), lengths)
-        shared = self.weights[places] * wanted[self.words[places]]
-        return np.bincount(found, weights=shared, minlength=len(rows)).astype(float)
-
-    def _spans(self, rows: Rows) -> tuple[Rows, Rows]:
-        starts = self.starts[rows]
-        return starts, self.starts[rows + 1] - starts
+        return cosines(self.words, self.weights, self.starts, self._width, products, weights, rows)
 
     @cached_property
     def _width(self) -> int:

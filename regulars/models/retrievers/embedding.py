@@ -50,8 +50,8 @@ class Embedding:
     def likeness(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows, 3): cosine with the latest product of the visit, the mean over its products, and the one before
         the latest; nan where there is none."""
-        products = _latest(known)
         found = np.full((len(rows), 3), np.nan)
+        products = _latest(known)[: 0 if self.near.are_none else None]
         if len(products):
             cosines = self.vectors[rows] @ self.vectors[products].T
             found[:, 0] = cosines[:, 0]

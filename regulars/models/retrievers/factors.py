@@ -16,12 +16,15 @@ from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
+MOST_REACHED = 16_384
+
 
 @dataclass(frozen=True)
 class Factors:
     """``vectors`` (n_products, n_factors); a product that had too few customers has a zero vector and is never proposed.
 
-    ``regularization`` and ``alpha`` are those that the vectors were fitted with.
+    ``regularization`` and ``alpha`` are those that the vectors were fitted with. Only the 16,384 longest vectors are looked
+    through, so that an answer's cost does not grow with the catalogue: a short one is seldom near the top.
     """
 
     vectors: Vectors
@@ -36,8 +39,10 @@ class Factors:
 
     @cached_property
     def fitted(self) -> Rows:
-        """Rows that have a vector."""
-        return np.flatnonzero(self.vectors.any(axis=1))
+        """Rows of the longest vectors, sorted; none that is zero."""
+        lengths = np.einsum("ij,ij->i", self.vectors, self.vectors)
+        longest = np.lexsort((np.arange(len(lengths)), -lengths))[:MOST_REACHED]
+        return np.sort(longest[lengths[longest] > 0])
 
     def fold_in(self, known: Known) -> Floats:
         """The visitor's vector (n_factors,): the least-squares answer to their history."""
@@ -55,10 +60,14 @@ class Factors:
         return scores_at(self.reached(known), rows)
 
     def reached(self, known: Known) -> Reached:
-        """Every product that has a vector; nothing for an empty history."""
-        if not len(known.products) or not len(self.fitted):
+        """Every product of the longest vectors; nothing for an empty history."""
+        return self.near_to(self.fold_in(known)) if len(known.products) else NOWHERE
+
+    def near_to(self, wanted: Floats) -> Reached:
+        """The same for a visitor's vector (n_factors,), where it is at hand."""
+        if not len(self.fitted):
             return NOWHERE
-        return self.fitted, (self._reachable @ self.fold_in(known).astype(np.float32)).astype(float)
+        return self.fitted, (self._reachable @ wanted.astype(np.float32)).astype(float)
 
     @cached_property
     def _reachable(self) -> Vectors:

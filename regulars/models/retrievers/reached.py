@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.retrievers.kernels import looked_up
+from regulars.models.retrievers.kernels import SUMS, add_rows, collected, highest, looked_up
 
 Floats = NDArray[np.float64]
 Reached = tuple[Rows, Floats]
@@ -19,19 +19,14 @@ def summed(rows: NDArray[np.int32] | Rows, scores: NDArray[np.float32] | Floats)
     >>> found.tolist(), sums.tolist()
     ([3, 7], [2.0, 1.5])
     """
-    found, place = np.unique(rows, return_inverse=True)
-    sums = np.bincount(place, weights=scores, minlength=len(found)).astype(float, copy=False)
-    return found[sums > 0].astype(np.int64), sums[sums > 0]
+    sums, touched = SUMS.of(int(rows.max(initial=-1)) + 1)
+    add_rows(rows, scores.astype(np.float64, copy=False), sums, touched)
+    return collected(sums, touched)
 
 
 def best(reached: Reached, n: int) -> Rows:
     """Up to ``n`` rows with a score above 0, best first, ties by row."""
-    found, scores = reached
-    if len(found) > 4 * n:
-        kept = np.flatnonzero(scores >= np.partition(scores, len(scores) - n)[len(scores) - n])
-        found, scores = found[kept], scores[kept]
-    order = np.lexsort((found, -scores))[:n]
-    return found[order[scores[order] > 0]]
+    return highest(*reached, n)
 
 
 def scores_at(reached: Reached, rows: Rows) -> Floats:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, spans, summed
+from regulars.models.retrievers.kernels import SUMS, collected, highest, products_of_visits, visits_holding
+from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, summed
 
 Floats = NDArray[np.float64]
 
@@ -52,41 +53,21 @@ class Sessions:
     def all_reached(self, known: Known, *, nearest: int = NEAREST) -> dict[str, Reached]:
         """As ``reached``; times the product's rarity, as the paper has it; only close after the product that both hold."""
         visit = known.visited[0][:LATEST_PRODUCTS][::-1]
-        near, likeness, met = self._nearest(visit, nearest)
+        near, likeness = self._nearest(visit, nearest)
         if not len(near):
             return dict.fromkeys(("sessions", "sessions_rarity", "sessions_after"), NOWHERE)
-        starts, lengths = self.starts[near], self.starts[near + 1] - self.starts[near]
-        rows = self.products[spans(starts, lengths)]
-        weights = np.repeat(likeness * (1 - 0.1 * (len(visit) - 1 - met)), lengths)
-        after = self._places_after(rows, visit[met], lengths)
-        close = np.where(after > 0, np.exp(-np.maximum(after, 0) / CLOSE), 0.0)
+        rows, weights, after = products_of_visits(near, likeness, visit, self.products, self.starts, CLOSE)
         return {
             "sessions": summed(rows, weights),
             "sessions_rarity": summed(rows, weights * self.rarity[rows]),
-            "sessions_after": summed(rows, weights * close),
+            "sessions_after": summed(rows, after),
         }
 
-    def _nearest(self, visit: Rows, nearest: int) -> tuple[Rows, Floats, Rows]:
-        """Visits, their likeness, and the place in ``visit`` (oldest first) of the latest product that both hold."""
-        starts = self.posting_starts[visit]
-        lengths = self.posting_starts[visit + 1] - starts
-        places = np.repeat(np.arange(len(visit)), lengths)
-        holding = self.postings[spans(starts, lengths)].astype(np.int64)
-        found, inverse = np.unique(holding, return_inverse=True)
-        likeness = np.bincount(inverse, weights=(places + 1) / max(len(visit), 1), minlength=len(found)).astype(float)
-        met = np.zeros(len(found), np.int64)
-        np.maximum.at(met, inverse, places)
-        recent = slice(max(len(found) - RECENT, 0), None)
-        found, likeness, met = found[recent], likeness[recent], met[recent]
-        order = np.lexsort((-found, -likeness))[:nearest]
-        return found[order], likeness[order], met[order]
-
-    @staticmethod
-    def _places_after(rows: NDArray[np.int32], shared: Rows, lengths: Rows) -> Rows:
-        """How many places each of ``rows`` lies after the product that its visit shares with the current one."""
-        visit = np.repeat(np.arange(len(lengths)), lengths)
-        place = np.arange(len(rows))
-        at = np.zeros(len(lengths), np.int64)
-        hit = rows == np.repeat(shared, lengths)
-        at[visit[hit]] = place[hit]
-        return place - at[visit]
+    def _nearest(self, visit: Rows, nearest: int) -> Reached:
+        """Of the newest visits that hold a product of ``visit`` (oldest first), those most like it, and their likeness."""
+        sums, touched = SUMS.of(len(self.starts))
+        visits_holding(visit, self.posting_starts, self.postings, sums, touched)
+        found, likeness = collected(sums, touched)
+        newest_first, likeness = -found[-RECENT:][::-1], likeness[-RECENT:][::-1]
+        near = highest(newest_first, likeness, nearest)
+        return -near, likeness[np.searchsorted(newest_first, near)]

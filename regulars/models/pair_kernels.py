@@ -1,0 +1,193 @@
+"""Columns of ``pair_features``, compiled: each function fills the rows of ``into``, one per feature, one value per candidate."""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from regulars.ids import Rows
+from regulars.models.retrievers.kernels import place_of
+
+Floats = NDArray[np.float64]
+Vectors = NDArray[np.float32]
+
+DAY_S = 86_400
+NEVER_DAYS = 3_650.0
+FADING_DAYS = (7.0, 30.0, 90.0)
+COUNT_OWN, COUNT_PRODUCT, COUNT_COMMON = 12, 11, 7
+
+
+@njit(cache=True, nogil=True)
+def own_columns(  # noqa: PLR0912 - one pass
+    products: Rows, place: Rows, days: Floats, bought: NDArray[np.bool_], rows: Rows, into: Floats
+) -> tuple[int, int, int]:
+    """What the visitor did with each product itself; the number of baskets, of lines, and of products bought.
+
+    ``place``, ``days`` and ``bought`` are a history's, oldest first, as in ``Known``; ``into`` has ``COUNT_OWN`` rows.
+    """
+    count = len(products)
+    table = np.zeros((COUNT_OWN, count + 1))
+    days_bought, last, first, gap, overdue = table[0], table[4], table[5], table[6], table[7]
+    touches, touched, from_end = table[9], table[10], table[11]
+    last[:], first[:], gap[:], overdue[:] = NEVER_DAYS, NEVER_DAYS, np.nan, np.nan
+    touched[:], from_end[:] = NEVER_DAYS, np.nan
+    baskets, lines, before = 0, 0, np.nan
+    for at in range(len(place)):
+        one, age = place[at], days[at]
+        touches[one] += 1
+        touched[one] = age
+        if not bought[at]:
+            continue
+        lines += 1
+        if age != before:
+            baskets, before = baskets + 1, age
+        if days_bought[one] == 0:
+            first[one] = age
+        if days_bought[one] == 0 or np.floor(age) != np.floor(last[one]):
+            days_bought[one] += 1
+        last[one] = age
+        for fading in range(len(FADING_DAYS)):
+            table[1 + fading, one] += 2.0 ** (-age / FADING_DAYS[fading])
+    newer, distinct = 0, 0
+    for at in range(len(place) - 1, -1, -1):
+        if from_end[place[at]] != from_end[place[at]]:
+            from_end[place[at]] = newer
+            newer += 1
+    for one in range(count):
+        if days_bought[one] > 0:
+            distinct += 1
+            table[8, one] = days_bought[one] / max(baskets, 1)
+        if days_bought[one] > 1:
+            gap[one] = (first[one] - last[one]) / (days_bought[one] - 1)
+            overdue[one] = last[one] / max(gap[one], 1.0)
+    for at in range(len(rows)):
+        one = place_of(products, rows[at])
+        for column in range(COUNT_OWN):
+            into[column, at] = table[column, one]
+    return baskets, lines, distinct
+
+
+@njit(cache=True, nogil=True)
+def product_columns(
+    counts: Vectors,
+    count_customers: NDArray[np.int32],
+    repeat_rate: Vectors,
+    gap_days: Vectors,
+    first_seen_at: NDArray[np.int64],
+    price: Vectors,
+    rows: Rows,
+    since: Floats,
+    moment: int,
+    into: Floats,
+) -> None:
+    """What is known of each product; ``since`` are the days since the visitor bought it. ``into`` has ``COUNT_PRODUCT`` rows."""
+    for at in range(len(rows)):
+        row = rows[at]
+        for window in range(4):
+            into[window, at] = counts[row, window]
+        into[4, at] = (into[1, at] + 0.1) / (into[2, at] + 0.1)
+        into[5, at] = count_customers[row]
+        into[6, at] = repeat_rate[row]
+        gap = np.float64(gap_days[row])
+        into[7, at] = gap
+        into[8, at] = since[at] / (gap if gap > 1.0 or np.isnan(gap) else 1.0) if since[at] < NEVER_DAYS else np.nan
+        into[9, at] = (moment - first_seen_at[row]) / DAY_S
+        into[10, at] = price[row]
+
+
+@njit(cache=True, nogil=True)
+def looked_up_columns(found: Rows, scores: Floats, ends: NDArray[np.int64], rows: Rows, into: Floats) -> None:
+    """The score of each of ``rows`` (sorted) in each part of ``found`` (sorted within a part that ends at ``ends``); else 0."""
+    first = 0
+    for part in range(len(ends)):
+        last, at = ends[part], first
+        few = last - first < 4 * len(rows)
+        for place in range(len(rows)):
+            row = rows[place]
+            if few:
+                while at < last and found[at] < row:
+                    at += 1
+            else:
+                at += np.searchsorted(found[at:last], row)
+            into[part, place] = scores[at] if at < last and found[at] == row else 0.0
+        first = last
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: Rows, into: Floats) -> None:
+    """Row 0: the product of each one's vector with ``wanted``; row 1: its cosine with ``newest``, 0 for no vector."""
+    own = np.float32(0)
+    for factor in range(len(newest)):
+        own += newest[factor] * newest[factor]
+    for at in range(len(rows)):
+        vector = vectors[rows[at]]
+        dot, near, length = np.float32(0), np.float32(0), np.float32(0)
+        for factor in range(len(vector)):
+            dot += vector[factor] * wanted[factor]
+            near += vector[factor] * newest[factor]
+            length += vector[factor] * vector[factor]
+        into[0, at] = dot
+        into[1, at] = near / max(np.sqrt(own * length), 1e-9)
+
+
+@njit(cache=True, nogil=True)
+def share_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
+    """Each of the ``chosen`` columns (one per row) as a share of its highest value."""
+    for place in range(len(chosen)):
+        column = columns[chosen[place]]
+        highest = max(column.max(), 1e-12)
+        for at in range(len(column)):
+            into[place, at] = column[at] / highest
+
+
+@njit(cache=True, nogil=True)
+def rank_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
+    """Each of the ``chosen`` columns as ranks: 1 for the highest, ties in order; nan where it is 0, a retriever's silence."""
+    for place in range(len(chosen)):
+        column = columns[chosen[place]]
+        told = np.flatnonzero(column > 0)
+        into[place, :] = np.nan
+        order = np.argsort(-column[told], kind="mergesort")
+        for rank in range(len(order)):
+            into[place, told[order[rank]]] = rank + 1
+
+
+@njit(cache=True, nogil=True)
+def group_share(
+    group: NDArray[np.int32], products: Rows, weights: Floats, rows: Rows, sums: Floats, into: Floats
+) -> None:
+    """The share (0-1) of the history's weight that lies in each row's group; 0 where it has none. ``sums`` are left zero."""
+    total = weights.sum()
+    for place in range(len(products)):
+        if group[products[place]] >= 0:
+            sums[group[products[place]]] += weights[place]
+    for at in range(len(rows)):
+        own = group[rows[at]]
+        into[at] = sums[own] / total if own >= 0 and total > 0 else 0.0
+    for place in range(len(products)):
+        if group[products[place]] >= 0:
+            sums[group[products[place]]] = 0.0
+
+
+@njit(cache=True, nogil=True)
+def place_columns(
+    price: Vectors, usual: float, products: Rows, newest: int, rows: Rows, widths: tuple[int, int], into: Floats
+) -> None:
+    """Price against the ``usual`` one, how many of the sorted ``products`` lie within ``widths``, and how far the newest is."""
+    for at in range(len(rows)):
+        row = rows[at]
+        cost = np.float64(price[row])
+        into[0, at] = np.log((cost if cost > 0.01 or np.isnan(cost) else 0.01) / usual)
+        for width in range(2):
+            low, high = row - widths[width], row + widths[width]
+            into[1 + width, at] = np.searchsorted(products, high, side="right") - np.searchsorted(products, low)
+        into[3, at] = abs(row - newest) if newest >= 0 else np.nan
+
+
+@njit(cache=True, nogil=True)
+def turned(columns: Floats, into: Any) -> None:
+    """``columns`` (n_features, n_rows) as rows of float32."""
+    for at in range(columns.shape[1]):
+        for column in range(columns.shape[0]):
+            into[at, column] = columns[column, at]
