@@ -14,16 +14,11 @@ import pandas as pd
 
 from regulars.as_of import Tables
 from regulars.errors import DataError
-from regulars.models.chances import Chances
 from regulars.models.history import NEWEST, History, known_rows
-from regulars.models.pairs import pair_features
-from regulars.models.ranker import Ranker
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
-from regulars.models.threads import one_thread
-from training.lessons import BOUGHT, LEAST_EXAMPLES, Example, Snapshot, fit_chances, fit_ranker, lessons_of
-from training.ranking_baselines import baseline_lists
-from training.ranking_metrics import COLUMNS, ranking_table
+from training.judging import Unseen, judge, said_chances
+from training.lessons import LEAST_EXAMPLES, Example, Snapshot, fit_ranker, lessons_of
 from training.results import Trained
 from training.retrieving import fit_retrieval, read_shop
 from training.visits import Visits, read_visits
@@ -45,8 +40,6 @@ PARAMS: dict[str, Any] = {
     "judged": 1_500,
     "negatives": 60,
 }
-K = 20
-MOST_CALIBRATED = 500
 T = TypeVar("T")
 CUTS_PER_SESSION = 12
 OF_SESSIONS = {
@@ -93,17 +86,17 @@ def train_recommender(
         lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
         if sum(len(part.sizes) for part in lessons) > chosen["examples"]:
             break
-    examples = _drawn(newest.examples, most=int(chosen["judged"]), seed=seed) if newest else []
-    trial = fit_ranker(lessons[1:], chosen=chosen, seed=seed)
-    judged = _judge(newest, earlier, examples, trial, seed=seed, what="bought" if sold else "looked at")
-    chances = _chances(newest, examples, trial, only_new=False)
+    unseen = None
+    if newest:
+        unseen = Unseen(newest, earlier, _drawn(newest.examples, most=int(chosen["judged"]), seed=seed), sold)
+    new = [part.of_new_products for part in lessons] if sold else []
+    trial, trial_explorer = (fit_ranker(part[1:], chosen=chosen, seed=seed) for part in (lessons, new))
+    judged = judge(unseen, trial, trial_explorer, seed=seed)
+    chances, told = said_chances(unseen, trial, seed=seed)
+    explorer_chances, told_of_new = said_chances(unseen, trial_explorer, only_new=True, seed=seed)
+    judged = pd.concat([part for part in (judged, told, told_of_new) if len(part)] or [judged], ignore_index=True)
     log.info("recommender: judged beside its baselines")
-    ranker = fit_ranker(lessons, chosen=chosen, seed=seed)
-    explorer = explorer_chances = None
-    if sold:
-        new = [part.of_new_products for part in lessons]
-        explorer = fit_ranker(new, chosen=chosen, seed=seed)
-        explorer_chances = _chances(newest, examples, fit_ranker(new[1:], chosen=chosen, seed=seed), only_new=True)
+    ranker, explorer = (fit_ranker(part, chosen=chosen, seed=seed) for part in (lessons, new))
     retrieval = fit_retrieval(rows, products, as_of=as_of, seed=seed)
     settings = {"horizon_days": horizon_days, "seed": seed}
     settings |= {"params": dict(params)} if params else {}
@@ -117,9 +110,18 @@ def train_recommender(
         about={"as_of": as_of.isoformat(), "horizon_days": horizon_days, "score": wanted},
     )
     ours = judged[judged["model"] == "regulars"]
-    metrics = {str(row.metric).replace("@", "_at_"): float(row.value) for row in ours.itertuples()}
+    metrics = {metric_name(str(row.metric)): float(row.value) for row in ours.itertuples()}
     metrics |= {"products": float(len(products))}
     return Trained(model, settings, metrics, judged, notes=() if ranker else (TOO_SMALL,))
+
+
+def metric_name(metric: str) -> str:
+    """A metric's name as MLflow takes it.
+
+    >>> metric_name("recall@20, repeat=never")
+    'recall_at_20 repeat never'
+    """
+    return metric.replace("@", "_at_").replace(",", "").replace("=", " ")
 
 
 def snapshot_at(tables: Tables, start: datetime, end: datetime, *, seed: int) -> Snapshot:
@@ -259,54 +261,6 @@ def _drawn(given: Sequence[T], *, most: int, seed: int) -> list[T]:
         return list(given)
     drawn = np.random.default_rng(seed).choice(len(given), size=most, replace=False)
     return [given[place] for place in np.sort(drawn)]
-
-
-def _judge(
-    test: Snapshot | None,
-    earlier: Snapshot | None,
-    examples: Sequence[Example],
-    ranker: Ranker | None,
-    *,
-    seed: int,
-    what: str,
-) -> pd.DataFrame:
-    """The newest snapshot, every product known then a candidate; empty where there is nobody to judge on."""
-    if test is None or not examples:
-        return pd.DataFrame(columns=[*COLUMNS, "split"])
-    split = (
-        f"{len(examples):,} visitors with history at {test.at:%Y-%m-%d}, products {what} until {test.until:%Y-%m-%d}, "
-        f"{len(test.retrieval.ids):,} candidates; learnt before"
-    )
-    lists = baseline_lists(test, earlier, examples, n=K, seed=seed)
-    log.info("recommender: baselines are measured")
-    lists["regulars"] = _ours(test, examples, ranker)
-    named = {label: [test.retrieval.ids.ids(one) for one in found] for label, found in lists.items()}
-    return ranking_table(named, test, examples, ours="regulars", k=K, seed=seed).assign(split=split)
-
-
-@one_thread()
-def _ours(test: Snapshot, examples: Sequence[Example], ranker: Ranker | None) -> list[list[int]]:
-    model = Recommender(test.retrieval, ranker, about={})
-    return [list(map(int, model.rank(example.known, moment=example.moment, n=K))) for example in examples]
-
-
-@one_thread()
-def _chances(
-    test: Snapshot | None, examples: Sequence[Example], ranker: Ranker | None, *, only_new: bool
-) -> Chances | None:
-    """What the scores of a ranker that saw nothing of ``test`` came to there, over all candidates of the examples."""
-    if test is None or ranker is None:
-        return None
-    scores, hits = [], []
-    for example in examples[:MOST_CALIBRATED]:
-        clues = test.retrieval.clues(example.known)
-        rows = test.retrieval.candidates(example.known, clues)
-        features = pair_features(test.retrieval, example.known, rows, moment=example.moment, clues=clues)
-        kept = features[:, BOUGHT] == 0 if only_new else np.ones(len(rows), dtype=bool)
-        if kept.any():
-            scores.append(ranker.predict(features[kept]))
-            hits.append(np.isin(rows[kept], example.targets))
-    return fit_chances(np.concatenate(scores), np.concatenate(hits)) if scores else None
 
 
 def _naive(at: datetime) -> pd.Timestamp:

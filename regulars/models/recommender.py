@@ -108,10 +108,13 @@ class Recommender:
         for repeat in ("auto", "never"):
             self.recommend(history, Context(moment=DAY_S, repeat=repeat), n=1)
 
-    def rank(self, known: Known, *, moment: int, n: int) -> Rows:
-        """The first ``n`` rows for a history already in rows, nothing filtered out; shape (at most n,)."""
+    def rank(self, known: Known, *, moment: int, n: int, repeat: str = "auto") -> Rows:
+        """The first ``n`` rows for a history already in rows, nothing filtered out, by ``ranker``; shape (at most n,).
+
+        ``repeat`` says how deep the retrievers dig.
+        """
         clues = self.retrieval.clues(known)
-        rows = self.retrieval.candidates(known, clues)
+        rows = self.retrieval.candidates(known, clues, repeat=repeat)
         scores = self._ranked(self.ranker, [pair_features(self.retrieval, known, rows, moment=moment, clues=clues)])
         return rows[np.lexsort((rows, -scores))[:n]]
 
