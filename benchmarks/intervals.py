@@ -1,6 +1,6 @@
 """How often intervals of churn hold the truth, on simulated shops, where it is known.
 
-    python -m benchmarks.intervals [--customers 1500] [--seeds 21,22]
+    python -m benchmarks.intervals [--customers 1500] [--seeds 21,31,32]
 
 The truth of a customer follows from what the shop hides: having left after the last order, or waiting as a gamma renewal
 process does. Customers are put into 30 cells by predicted probability; a cell is held where its mean truth lies within its
@@ -35,7 +35,7 @@ def main() -> None:
     """Measure every parameter set with every seed, print and keep the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--customers", type=int, default=1_500)
-    parser.add_argument("--seeds", default="21,22")
+    parser.add_argument("--seeds", default="21,31,32")
     asked = parser.parse_args()
     rows = []
     for name, horizon in HORIZONS.items():

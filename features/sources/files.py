@@ -7,6 +7,7 @@ from pathlib import Path
 import duckdb
 
 from features.sources.formats import open_file
+from regulars.batch import Batch
 from regulars.errors import ImportRefused
 from regulars.intake import (
     LINE,
@@ -22,7 +23,7 @@ from regulars.intake import (
     workspace,
     write_refused,
 )
-from regulars.lake import Batch, Lake
+from regulars.lake import Lake
 from regulars.progress import stage
 from regulars.tables import TABLES, Table
 

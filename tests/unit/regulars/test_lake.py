@@ -214,7 +214,7 @@ def test_an_import_in_many_passes_is_the_same_as_in_one(
     reports, found = [], []
     for name, at_once in (("one", 1_000), ("many", 7)):
         monkeypatch.setattr("regulars.intake.ROWS_AT_ONCE", at_once)
-        monkeypatch.setattr("regulars.lake.ROWS_AT_ONCE", at_once)
+        monkeypatch.setattr("regulars.batch.ROWS_AT_ONCE", at_once)
         folder = tmp_path / name
         folder.mkdir()
         told = [bring(folder, rows, header=header) for rows in (first, second, first)]
