@@ -159,7 +159,7 @@ def show_recorded(tracking: Tracking, version: Version) -> None:
 
 def _show(version: Version, table: pd.DataFrame, notes: Sequence[str], *, as_json: bool = False) -> None:
     """One line per method, one column per metric, each with its 95 % interval; the version keeps the metrics left out."""
-    table = table[~table["metric"].str.contains(" of |coverage|novelty|popularity")]
+    table = table[~table["metric"].str.contains(" of |coverage|novelty|popularity|(?:ndcg|hit rate)@20, ")]
     cells = [_cell(*row) for row in zip(table["value"], table["low"], table["high"], strict=True)]
     wide = table.assign(cell=cells).pivot(index="model", columns="metric", values="cell")
     wide = wide.loc[list(dict.fromkeys(table["model"])), list(dict.fromkeys(table["metric"]))].fillna("")
