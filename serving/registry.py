@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def list_versions(client: MlflowClient, settings: Settings) -> None:
                 "as_of": row.tags.get("as_of"),
                 "settings": json.loads(row.tags.get("settings", "{}")),
                 "comparison": json.loads(row.tags["comparison"]) if "comparison" in row.tags else None,
-                "metrics": client.get_run(row.run_id).data.metrics,
+                "metrics": _metrics(client, row.run_id),
             }
             for row in sorted(rows, key=lambda row: int(row.version), reverse=True)
         ]
@@ -105,6 +106,13 @@ def list_versions(client: MlflowClient, settings: Settings) -> None:
         written = folder / f"{LISTED}.new"
         written.write_text(body)
         written.replace(folder / LISTED)
+
+
+@lru_cache(maxsize=1_000)
+def _metrics(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Asked for once: a version is registered after its run has ended."""
+    found: dict[str, float] = client.get_run(run_id).data.metrics
+    return found
 
 
 def _point_to(folder: Path, version: int, as_of: str) -> None:

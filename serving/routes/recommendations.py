@@ -276,18 +276,20 @@ class Beside(BaseModel):
 
 
 @router.get("/products/{product_id}/similar", summary="Products like this one", **BESIDE)
-def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
+async def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
     """Products that the same shoppers like."""
-    return _beside(worker, caller, product_id, asked, together=False)
+    return await _beside(worker, caller, product_id, asked, together=False)
 
 
 @router.get("/products/{product_id}/bought-together", summary="Products bought with this one", **BESIDE)
-def bought_together(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
+async def bought_together(
+    worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]
+) -> Response:
     """Products found in the same baskets."""
-    return _beside(worker, caller, product_id, asked, together=True)
+    return await _beside(worker, caller, product_id, asked, together=True)
 
 
-def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> Response:
+async def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> Response:
     caller.check_customer(asked.customer_id)
     loaded = _loaded(worker)
     question = Question(
@@ -299,7 +301,7 @@ def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, tog
         limit=asked.limit,
         fields=_fields(asked.fields),
     )
-    body = beside(_sources(worker), loaded.model, question, together=together)
+    body = await worker.answer(partial(beside, _sources(worker), loaded.model, question, together=together))
     if body is None:
         raise Problem(404, f"product {product_id} is not known")
     return _json(body)

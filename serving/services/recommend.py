@@ -71,9 +71,9 @@ def recommend(sources: Sources, visitor: Visitor, question: Question) -> dict[st
     made = given(
         sources.shelf, [question], found.answers, policy=sources.policy, clock=sources.clock, before=before
     )  # fmt: skip
-    if found.lasting and question.after is None and not question.explore:
+    if found.since is not None and question.after is None and not question.explore:
         key = ("given", sources.policy, question)
-        sources.shelf.remembered.put(key, made, state=visitor.state)
+        sources.shelf.remembered.put(key, made, state=visitor.state, since=found.since)
     return made.give(sources.log, sources.clock)
 
 
@@ -106,10 +106,10 @@ def beside(sources: Sources, model: Recommender, question: Question, *, together
 
 @dataclass(frozen=True)
 class _Answers:
-    """One per question; ``lasting``: ranked in full, all of it just now, so that they may be given again for a moment."""
+    """One per question; ``since``: when the first of what they rest on was weighed, None where they may not be given again."""
 
     answers: list[Answer]
-    lasting: bool
+    since: float | None
 
 
 def _answers(sources: Sources, visitor: Visitor, questions: Sequence[Question], before: Sequence[str]) -> _Answers:
@@ -123,23 +123,23 @@ def _answers(sources: Sources, visitor: Visitor, questions: Sequence[Question], 
     if country is None and first.customer_id and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
-    taken, answers, lasting = list(before), [], state is not None
+    taken, answers, since, full = list(before), [], time.monotonic(), True
     ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
         context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
         degree = sources.budget.degree(time.perf_counter() - began)
         key = (sources.policy, first.who, question.filters, context.of_weighing)
         memory = None if state is None else Memory(shelf.remembered, key, state)
-        lasting = lasting and memory is not None and memory.recall() is None
+        since = since if memory is None else min(since, memory.since())
         found, degree = answer(
             model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=sources.budget,
             memory=memory,
         )  # fmt: skip
         ANSWERS.labels(degree, question.placement).inc()
-        lasting = lasting and degree == FULL
+        full = full and degree == FULL
         answers.append(found)
         taken += [item.product_id for item in found.items]
-    return _Answers(answers, lasting)
+    return _Answers(answers, since if full and state is not None else None)
 
 
 def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:
