@@ -52,7 +52,7 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> dict[str, 
     """The body of the answer where this very question was answered in full a moment ago; else None."""
     if visitor.state is None:
         return None
-    found: Given | None = sources.shelf.remembered.get(("given", sources.policy, question), state=visitor.state)
+    found: Given | None = sources.shelf.answered.get((sources.policy, question), state=visitor.state)
     if found is None:
         return None
     sources.budget.remembered()
@@ -72,8 +72,8 @@ def recommend(sources: Sources, visitor: Visitor, question: Question) -> dict[st
         sources.shelf, [question], found.answers, policy=sources.policy, clock=sources.clock, before=before
     )  # fmt: skip
     if found.since is not None and question.after is None and not question.explore:
-        key = ("given", sources.policy, question)
-        sources.shelf.remembered.put(key, made, state=visitor.state, since=found.since)
+        key = (sources.policy, question)
+        sources.shelf.answered.put(key, made, state=visitor.state, since=found.since)
     return made.give(sources.log, sources.clock)
 
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 3_000  # of about a thousand visitors: history, what was weighed, what was answered
+MOST = 2_000
 SECONDS = 30.0
 
 

@@ -88,6 +88,23 @@ def test_another_question_is_answered_anew(sources: Sources, said: dict[str, Any
     assert asked(sources, other)[1]
 
 
+def test_many_questions_of_one_visitor_push_out_nothing_of_what_others_were_weighed_by(sources: Sources) -> None:
+    asked(sources, ANN)
+    sources.shelf.answered.most = 2
+    for number in range(4):
+        asked(sources, replace(ANN, exclude=(str(number),)))
+    assert isinstance(sources.model, Counting)
+    assert (asked(sources, ANN)[1], sources.model.weighed) == (False, 1)
+
+
+def test_nothing_of_anybody_is_given_again_once_visitors_are_forgotten(sources: Sources) -> None:
+    asked(sources, ANN)
+    sources.shelf.forget_visitors()
+    assert not asked(sources, ANN)[1]
+    assert isinstance(sources.model, Counting)
+    assert sources.model.weighed == 2
+
+
 def test_what_happened_since_counts(sources: Sources) -> None:
     before, _ = asked(sources, ANN)
     viewed(sources, "saw", 1)
@@ -124,5 +141,5 @@ def test_an_answer_holds_no_longer_than_what_it_rests_on(sources: Sources) -> No
     asked(sources, ANN)
     assert isinstance(sources.model, Counting)
     assert sources.model.weighed == 1
-    assert sources.shelf.remembered.since(("given", "recommender-1", ANN), state=()) <= weighed
+    assert sources.shelf.answered.since(("recommender-1", ANN), state=()) <= weighed
     assert asked(sources, ANN)[1]
