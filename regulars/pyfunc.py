@@ -29,6 +29,7 @@ from regulars.models.churn import ChurnModel
 from regulars.models.history import History
 from regulars.models.offers import OfferModel
 from regulars.models.recommender import Context, Recommender
+from regulars.models.threads import one_thread
 from regulars.models.value import ValueModel
 
 Params = Mapping[str, Any]
@@ -63,6 +64,7 @@ class RecommenderPredictor:
     def __init__(self, folder: Path) -> None:
         self.model = Recommender.load(folder)
 
+    @one_thread()
     def predict(self, model_input: Frame, params: Params | None = None) -> Frame:
         asked = dict(params or {})
         rows = model_input.assign(occurred_at=pd.to_datetime(_values(model_input, "occurred_at"), utc=True))

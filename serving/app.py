@@ -11,6 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi_offline import FastAPIOffline
 from granian.utils.proxies import wrap_asgi_with_proxy_headers
 
+from regulars.models.threads import always_one_thread
 from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.limits import Sizes
@@ -99,4 +100,5 @@ def create() -> Callable[..., Any]:
     """The application as a server's worker makes it, from the environment."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings()
+    always_one_thread()
     return wrap_asgi_with_proxy_headers(create_app(settings), trusted_hosts=list(settings.trusted_proxies))

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from threading import Event, Lock, Thread
+from typing import TypeVar
 from zoneinfo import ZoneInfo
+
+from anyio import CapacityLimiter, to_thread
 
 from regulars.errors import StoreError
 from regulars.settings import Settings
@@ -22,6 +25,9 @@ from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
+ANSWERED_AT_ONCE = 2
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +47,7 @@ class Live:
     budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
+    answering: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(ANSWERED_AT_ONCE))
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
@@ -115,6 +122,16 @@ class Live:
         """Now, as the published data sees it."""
         shelf = self.published()
         return service_time(self.now(), as_of=shelf.as_of, published_at=shelf.published_at)
+
+    async def look(self, find: Callable[[], T]) -> T:
+        """What ``find`` gives, a short look into the store, while other requests go on."""
+        if self.store.is_sqlite:  # a look into a file that nobody can lock takes less than going to a thread and back
+            return find()
+        return await to_thread.run_sync(find)
+
+    async def answer(self, make: Callable[[], T]) -> T:
+        """What ``make`` gives, which keeps a processor busy: a few at a time, so that they do not stand in each other's way."""
+        return await to_thread.run_sync(make, limiter=self.answering)
 
     @property
     def zone(self) -> ZoneInfo:

@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import time
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from serving.champions import CURRENT, MODELS, champions_folder, current_version
 from serving.services.models import LISTED
 
 POLL_S = 3.0
+LOOKED_ANYWAY = 20  # every so many turns: whoever wrote in the very moment of the last look was not seen
 MOST_LISTED = 100
 
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -36,15 +38,29 @@ def watch(settings: Settings, parent: int) -> None:
     """Keep the champions on disk as the registry has them, until the process ``parent`` is gone."""
     settings.home.mkdir(parents=True, exist_ok=True)
     client: MlflowClient | None = None
+    seen, turns = None, 0
     while os.getppid() == parent:
-        try:
-            client = client or MlflowClient(tracking_uri=settings.tracking_uri)
-            for name in MODELS:
-                bring(client, settings, name)
-            list_versions(client, settings)
-        except Exception as error:  # the registry may be away for a while; the champions on disk go on answering
-            log.warning("the model registry cannot be asked, trying again: %s", error)
+        found = written(settings.tracking_uri)
+        if found is None or found != seen or turns % LOOKED_ANYWAY == 0:
+            try:
+                client = client or MlflowClient(tracking_uri=settings.tracking_uri)
+                for name in MODELS:
+                    bring(client, settings, name)
+                list_versions(client, settings)
+                seen = found
+            except Exception as error:  # the registry may be away for a while; the champions on disk go on answering
+                log.warning("the model registry cannot be asked, trying again: %s", error)
+        turns += 1
         time.sleep(POLL_S)
+
+
+def written(tracking_uri: str) -> list[tuple[int, int, int]] | None:
+    """Equal as long as nobody wrote into a registry that is a SQLite file, when it need not be asked; None where it must be."""
+    if not tracking_uri.startswith("sqlite:///"):
+        return None
+    file = Path(tracking_uri.removeprefix("sqlite:///"))
+    found = [path.stat() for path in (file, file.with_name(f"{file.name}-wal")) if path.exists()]
+    return [(of.st_ino, of.st_size, of.st_mtime_ns) for of in found] or None
 
 
 def bring(client: MlflowClient, settings: Settings, name: str) -> None:
@@ -94,7 +110,7 @@ def list_versions(client: MlflowClient, settings: Settings) -> None:
                 "as_of": row.tags.get("as_of"),
                 "settings": json.loads(row.tags.get("settings", "{}")),
                 "comparison": json.loads(row.tags["comparison"]) if "comparison" in row.tags else None,
-                "metrics": client.get_run(row.run_id).data.metrics,
+                "metrics": _metrics(client, row.run_id),
             }
             for row in sorted(rows, key=lambda row: int(row.version), reverse=True)
         ]
@@ -105,6 +121,13 @@ def list_versions(client: MlflowClient, settings: Settings) -> None:
         written = folder / f"{LISTED}.new"
         written.write_text(body)
         written.replace(folder / LISTED)
+
+
+@lru_cache(maxsize=1_000)
+def _metrics(client: MlflowClient, run_id: str) -> dict[str, float]:
+    """Asked for once: a version is registered after its run has ended."""
+    found: dict[str, float] = client.get_run(run_id).data.metrics
+    return found
 
 
 def _point_to(folder: Path, version: int, as_of: str) -> None:

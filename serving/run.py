@@ -15,6 +15,7 @@ from regulars.settings import Settings
 from serving.store.database import is_sqlite, open_store
 
 WATCH_AGAIN_S = 5.0
+BEHIND = 10
 COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 
 
@@ -82,6 +83,7 @@ def _keep_watching(settings: Settings, watcher: SpawnProcess, stopped: Event) ->
 
 
 def _watch(settings: Settings, parent: int) -> None:
+    os.nice(BEHIND)  # importing MLflow takes seconds of a processor, and so may a large registry
     from serving.registry import watch  # noqa: PLC0415 - here, so that only this process carries MLflow
 
     watch(settings, parent)

@@ -81,8 +81,9 @@ class Recommender:
 
     def recommend(self, history: History, context: Context, *, n: int) -> Answer:
         """Up to ``n`` products for one history."""
-        return self.recommend_many([history], [context], n=n)[0]
+        return self.choose(self.weigh(history, context), context, n=n)
 
+    @one_thread()
     def recommend_many(self, histories: Sequence[History], contexts: Sequence[Context], *, n: int) -> list[Answer]:
         """One answer per history, in order; each is what ``recommend`` gives for it alone."""
         answers: list[Answer] = []
@@ -166,16 +167,15 @@ class Recommender:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
     def _weighed(self, histories: Sequence[History], contexts: Sequence[Context]) -> list[Weighed]:
-        with one_thread():
-            opened = [self._open(history, context) for history, context in zip(histories, contexts, strict=True)]
-            found = [Weighed(one.known, one.rows, one.scores) for one in opened]
-            for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
-                places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
-                          if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
-                scores = self._ranked(ranker, [f for place in places if (f := opened[place].features) is not None])
-                ends = np.cumsum([len(opened[place].rows) for place in places])
-                for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
-                    found[place] = Weighed(opened[place].known, opened[place].rows, part)
+        opened = [self._open(history, context) for history, context in zip(histories, contexts, strict=True)]
+        found = [Weighed(one.known, one.rows, one.scores) for one in opened]
+        for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
+            places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
+                      if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
+            scores = self._ranked(ranker, [f for place in places if (f := opened[place].features) is not None])
+            ends = np.cumsum([len(opened[place].rows) for place in places])
+            for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
+                found[place] = Weighed(opened[place].known, opened[place].rows, part)
         return found
 
     def _open(self, history: History, context: Context) -> "_Open":

@@ -125,7 +125,7 @@ def forget(worker: Worker, caller: Admin, customer_id: str) -> dict[str, Any]:
     refused = settings.home / "refused"
     receipt = forget_customer(worker.store, Lake(settings.lake), customer_id, refused_folder=refused, now=worker.now())
     if worker.shelf is not None:
-        worker.shelf.remembered.forget()
+        worker.shelf.forget_visitors()
     return receipt
 
 

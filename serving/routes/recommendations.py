@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,10 +17,12 @@ from serving.access import Caller, Worker, allow
 from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
-from serving.services.recommend import Question, beside, recommend, recommend_page
+from serving.routes.direct import Direct
+from serving.services.asked import Question
+from serving.services.recommend import Sources, beside, recommend, recommend_page, repeat, visitor_of
 from serving.services.shelf import FIELDS, Filters
 
-router = APIRouter(prefix="/v1", tags=["recommendations"])
+router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=Direct)
 
 Asker = Annotated[Caller, Depends(allow("storefront", "lists", "events"))]
 Id = Annotated[str, Field(min_length=1, max_length=512)]
@@ -155,10 +158,10 @@ class Recommendations(BaseModel):
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> Response:
+async def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> Response:
     """For a known customer, a visitor without a name, a product's page or a cart."""
     question = _question(asked, caller)
-    return _answered(worker, [question], whole_page=False)
+    return await _answered(worker, [question], whole_page=False)
 
 
 @router.post(
@@ -167,13 +170,13 @@ def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> Response:
+async def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> Response:
     """``placements`` are answered as `placements`, in order, under one recommendation_id; each has its own items."""
     base = _question(asked, caller, history=_history(asked.history, worker.shop_time()))
     base = replace(base, candidates=None if asked.candidates is None else tuple(asked.candidates))
     if asked.placements is None:
-        return _answered(worker, [base], whole_page=False)
-    return _answered(worker, [_slot_question(base, slot) for slot in asked.placements], whole_page=True)
+        return await _answered(worker, [base], whole_page=False)
+    return await _answered(worker, [_slot_question(base, slot) for slot in asked.placements], whole_page=True)
 
 
 def _question(asked: Asked, caller: Caller, *, history: History = NOTHING) -> Question:
@@ -228,16 +231,30 @@ def _history(steps: list[Step], now: datetime) -> History:
     return History([steps[place].product_id for place in order], at[order], [kinds[place] for place in order])
 
 
-def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
-    loaded, shelf = worker.champions.recommender, worker.published()
-    model, policy = (None, f"generation-{shelf.generation}") if loaded is None else (loaded.model, loaded.policy)
-    more: dict[str, Any] = {"policy": policy, "clock": worker.clock(), "log": worker.shown, "budget": worker.budget}
+async def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
+    sources, first = _sources(worker), questions[0]
+    visitor = await worker.look(partial(visitor_of, sources, first))
+    found = None if whole_page else repeat(sources, visitor, first)
+    if found is not None:
+        return _json(found)
+    make = partial(recommend_page if whole_page else recommend, sources, visitor)
     try:
-        if whole_page:
-            return _json(recommend_page(worker.store, shelf, model, questions, **more))
-        return _json(recommend(worker.store, shelf, model, questions[0], **more))
+        return _json(await worker.answer(partial(make, questions if whole_page else first)))
     except DataError as error:
         raise Problem(404, str(error)) from error
+
+
+def _sources(worker: Live) -> Sources:
+    loaded, shelf = worker.champions.recommender, worker.published()
+    return Sources(
+        worker.store,
+        shelf,
+        model=None if loaded is None else loaded.model,
+        policy=f"generation-{shelf.generation}" if loaded is None else loaded.policy,
+        clock=worker.clock(),
+        log=worker.shown,
+        budget=worker.budget,
+    )
 
 
 BESIDE = {
@@ -259,18 +276,20 @@ class Beside(BaseModel):
 
 
 @router.get("/products/{product_id}/similar", summary="Products like this one", **BESIDE)
-def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
+async def similar(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
     """Products that the same shoppers like."""
-    return _beside(worker, caller, product_id, asked, together=False)
+    return await _beside(worker, caller, product_id, asked, together=False)
 
 
 @router.get("/products/{product_id}/bought-together", summary="Products bought with this one", **BESIDE)
-def bought_together(worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]) -> Response:
+async def bought_together(
+    worker: Worker, caller: Asker, product_id: str, asked: Annotated[Beside, Query()]
+) -> Response:
     """Products found in the same baskets."""
-    return _beside(worker, caller, product_id, asked, together=True)
+    return await _beside(worker, caller, product_id, asked, together=True)
 
 
-def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> Response:
+async def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, together: bool) -> Response:
     caller.check_customer(asked.customer_id)
     loaded = _loaded(worker)
     question = Question(
@@ -282,15 +301,7 @@ def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, *, tog
         limit=asked.limit,
         fields=_fields(asked.fields),
     )
-    body = beside(
-        worker.published(),
-        loaded.model,
-        question,
-        together=together,
-        policy=loaded.policy,
-        clock=worker.clock(),
-        log=worker.shown,
-    )
+    body = await worker.answer(partial(beside, _sources(worker), loaded.model, question, together=together))
     if body is None:
         raise Problem(404, f"product {product_id} is not known")
     return _json(body)

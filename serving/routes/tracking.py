@@ -4,14 +4,14 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Request, Security
-from fastapi.concurrency import run_in_threadpool
 
-from serving.access import BEARER, Caller, Worker, caller_of, header_key
+from serving.access import BEARER, Worker, caller_of, header_key
 from serving.live import Live
 from serving.metrics import EVENTS
 from serving.problems import Problem, describe
@@ -101,7 +101,7 @@ async def _sender(
     """Who sends; the key may stand in the body as ``writeKey``."""
     written = body.get("writeKey")
     key = header_key(authorization) or (written if isinstance(written, str) else None)
-    caller: Caller = await run_in_threadpool(caller_of, worker, request, key, scopes=SENDERS, token=x_customer_token)
+    caller = await worker.look(partial(caller_of, worker, request, key, scopes=SENDERS, token=x_customer_token))
     return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
 
 

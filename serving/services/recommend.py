@@ -2,158 +2,144 @@
 
 import secrets
 import time
-import uuid
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
-import orjson
 
 from regulars.errors import DataError
 from regulars.ids import IdMap
-from regulars.models.asking import SHELVES, Answer, Context, Recommendation
-from regulars.models.history import NOTHING, History
-from regulars.models.recommendation_texts import reason_text
+from regulars.models.asking import SHELVES, Answer, Context
+from regulars.models.history import History
 from regulars.models.recommender import Recommender
 from serving.metrics import ANSWERS
-from serving.services.degrees import Budget, answer
+from serving.services.asked import Question, Visitor
+from serving.services.degrees import FULL, Budget, answer
+from serving.services.given import Given, given
 from serving.services.history import Clock, Newest, history_of, newest_of_customer, newest_of_visitor
 from serving.services.remembered import Memory
-from serving.services.shelf import Filters, Shelf
+from serving.services.shelf import Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
-from serving.store.shown import ShownLog, ShownRow
+from serving.store.shown import ShownLog
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Question:
-    """One slot on one page; ``history`` is beside what is known of who asks."""
+class Sources:
+    """What answers are made from, by which ``policy``, when, and where they are logged; without a model by what is popular."""
 
-    customer_id: str | None = None
-    anonymous_id: str | None = None
-    session_id: str | None = None
-    placement: str = "home"
-    product_ids: tuple[str, ...] = ()
-    limit: int = 10
-    repeat: str = "auto"
-    filters: Filters = field(default_factory=Filters)
-    exclude: tuple[str, ...] = ()
-    diversity: float | None = None
-    fields: tuple[str, ...] = ()
-    history: History = NOTHING
-    candidates: tuple[str, ...] | None = None
-    country: str | None = None
-    explore: float = 0.0
-    after: str | None = None
+    store: Store
+    shelf: Shelf
+    model: Recommender | None
+    policy: str
+    clock: Clock
+    log: ShownLog
+    budget: Budget
 
 
-def recommend(
-    store: Store,
-    shelf: Shelf,
-    model: Recommender | None,
-    question: Question,
-    *,
-    policy: str,
-    clock: Clock,
-    log: ShownLog,
-    budget: Budget,
-) -> dict[str, Any]:
-    """The body of the answer; without a model, what is popular.
+def visitor_of(sources: Sources, question: Question) -> Visitor:
+    """What who asks did since publishing."""
+    began = time.perf_counter()
+    newest = _newest(sources.store, sources.shelf, question)
+    state = None if len(question.history.product_ids) or not any(question.who) else tuple(newest)
+    return Visitor(newest, state, time.perf_counter() - began)
+
+
+def repeat(sources: Sources, visitor: Visitor, question: Question) -> dict[str, Any] | None:
+    """The body of the answer where this very question was answered in full a moment ago; else None."""
+    if visitor.state is None:
+        return None
+    found: Given | None = sources.shelf.answered.get((sources.policy, question), state=visitor.state)
+    if found is None:
+        return None
+    sources.budget.remembered()
+    ANSWERS.labels(FULL, question.placement).inc()
+    return found.give(sources.log, sources.clock)
+
+
+def recommend(sources: Sources, visitor: Visitor, question: Question) -> dict[str, Any]:
+    """The body of the answer.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
-    answers, shown = _answers(store, shelf, model, [question], policy=policy, clock=clock, log=log, budget=budget)
-    recommendation_id = _keep(log, [question], answers, shown, policy=policy, clock=clock)
-    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, answers[0], question)
+    before = _shown(sources.log, question.after)
+    found = _answers(sources, visitor, [question], before)
+    made = given(
+        sources.shelf, [question], found.answers, policy=sources.policy, clock=sources.clock, before=before
+    )  # fmt: skip
+    if found.since is not None and question.after is None and not question.explore:
+        key = (sources.policy, question)
+        sources.shelf.answered.put(key, made, state=visitor.state, since=found.since)
+    return made.give(sources.log, sources.clock)
 
 
-def recommend_page(
-    store: Store,
-    shelf: Shelf,
-    model: Recommender | None,
-    questions: Sequence[Question],
-    *,
-    policy: str,
-    clock: Clock,
-    log: ShownLog,
-    budget: Budget,
-) -> dict[str, Any]:
+def recommend_page(sources: Sources, visitor: Visitor, questions: Sequence[Question]) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
-    answers, shown = _answers(store, shelf, model, questions, policy=policy, clock=clock, log=log, budget=budget)
-    return {
-        "recommendation_id": _keep(log, questions, answers, shown, policy=policy, clock=clock),
-        "model_version": policy,
-        "placements": [
-            _slot(shelf, answer, question) for answer, question in zip(answers, questions, strict=True)
-        ],
-    }  # fmt: skip
+    before = _shown(sources.log, questions[0].after)
+    found = _answers(sources, visitor, questions, before)
+    made = given(
+        sources.shelf, questions, found.answers, policy=sources.policy, clock=sources.clock, before=before,
+        whole_page=True,
+    )  # fmt: skip
+    return made.give(sources.log, sources.clock)
 
 
-def beside(
-    shelf: Shelf,
-    model: Recommender,
-    question: Question,
-    *,
-    together: bool,
-    policy: str,
-    clock: Clock,
-    log: ShownLog,
-) -> dict[str, Any] | None:
+def beside(sources: Sources, model: Recommender, question: Question, *, together: bool) -> dict[str, Any] | None:
     """Products like the question's one product, or bought with it; None where nothing is known of it."""
     (product_id,) = question.product_ids
+    shelf = sources.shelf
     if product_id not in model.retrieval.ids and product_id not in shelf.ids:
         return None
     ask = model.bought_together if together else model.similar
     found = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
-    recommendation_id = _keep(log, [question], [found], (), policy=policy, clock=clock)
-    return {"recommendation_id": recommendation_id, "model_version": policy} | _slot(shelf, found, question)
+    made = given(shelf, [question], [found], policy=sources.policy, clock=sources.clock)
+    return made.give(sources.log, sources.clock)
 
 
-def _answers(
-    store: Store,
-    shelf: Shelf,
-    model: Recommender | None,
-    questions: Sequence[Question],
-    *,
-    policy: str,
-    clock: Clock,
-    log: ShownLog,
-    budget: Budget,
-) -> tuple[list[Answer], tuple[str, ...]]:
-    """One answer per question, and what was shown before the first of them."""
-    began = time.perf_counter()
-    first = questions[0]
-    before = _shown(log, first.after)
-    who, newest = (first.customer_id, first.anonymous_id, first.session_id), _newest(store, shelf, first)
-    state = None if len(first.history.product_ids) or not any(who) else tuple(newest)
-    history = _recalled(shelf, ("history", who), state, lambda: _history(store, first, newest, clock))
+@dataclass(frozen=True)
+class _Answers:
+    """One per question; ``since``: when the first of what they rest on was weighed, None where they may not be given again."""
+
+    answers: list[Answer]
+    since: float | None
+
+
+def _answers(sources: Sources, visitor: Visitor, questions: Sequence[Question], before: Sequence[str]) -> _Answers:
+    began = time.perf_counter() - visitor.seconds
+    store, shelf, model, first = sources.store, sources.shelf, sources.model, questions[0]
+    clock, state = sources.clock, visitor.state
+    history = _recalled(
+        shelf, ("history", first.who), state, lambda: _history(store, first, visitor.newest, clock)
+    )  # fmt: skip
     country = first.country
     if country is None and first.customer_id and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
-    taken, answers = list(before), []
+    taken, answers, since, full = list(before), [], time.monotonic(), True
     ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
         context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
-        degree = budget.degree(time.perf_counter() - began)
-        key = (policy, who, question.filters, context.of_weighing)
+        degree = sources.budget.degree(time.perf_counter() - began)
+        key = (sources.policy, first.who, question.filters, context.of_weighing)
         memory = None if state is None else Memory(shelf.remembered, key, state)
-        given, degree = answer(
-            model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=budget,
+        since = since if memory is None else min(since, memory.since())
+        found, degree = answer(
+            model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=sources.budget,
             memory=memory,
         )  # fmt: skip
         ANSWERS.labels(degree, question.placement).inc()
-        answers.append(given)
-        taken += [item.product_id for item in answers[-1].items]
-    return answers, before
+        full = full and degree == FULL
+        answers.append(found)
+        taken += [item.product_id for item in found.items]
+    return _Answers(answers, since if full and state is not None else None)
 
 
 def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:
@@ -196,38 +182,6 @@ def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
     return found
 
 
-def _keep(
-    log: ShownLog,
-    questions: Sequence[Question],
-    answers: Sequence[Answer],
-    before: Sequence[str],
-    *,
-    policy: str,
-    clock: Clock,
-) -> str:
-    """Log what is shown, and to whom; the id it goes by."""
-    who, slots = questions[0], list(zip(questions, answers, strict=True))
-    items = [item for answer in answers for item in answer.items]
-    row = ShownRow(
-        recommendation_id=f"rec_{uuid.uuid4().hex}",
-        customer_id=who.customer_id,
-        anonymous_id=who.anonymous_id,
-        session_id=who.session_id,
-        policy=policy,
-        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
-        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
-        product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
-        created_at=clock.at,
-    )
-    log.add(row)
-    return row.recommendation_id
-
-
-def _shown_slot(question: Question, answer: Answer) -> dict[str, Any]:
-    items = [[item.product_id, item.score, item.propensity] for item in answer.items]
-    return {"placement": question.placement, "items": items}
-
-
 def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
     """What who asks did since publishing, newest first."""
     if question.customer_id:
@@ -258,27 +212,3 @@ def _joined(first: History, then: History) -> History:
     order = np.argsort(at, kind="stable")
     products, kinds = [*first.product_ids, *then.product_ids], [*first.kinds, *then.kinds]
     return History([products[place] for place in order], at[order], [kinds[place] for place in order])
-
-
-def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:
-    return {
-        "placement": question.placement,
-        "items": [_item(shelf, item, question) for item in answer.items],
-        "fallback": answer.fallback,
-    }
-
-
-def _item(shelf: Shelf, item: Recommendation, question: Question) -> dict[str, Any]:
-    reason: dict[str, Any] = {"code": item.reason_code}
-    because = None
-    if item.reason_product_id is not None:
-        reason["product_id"] = item.reason_product_id
-        because = shelf.product(item.reason_product_id, ("name",)).get("name")
-    return {
-        "product_id": item.product_id,
-        "rank": item.rank,
-        "score": item.score,
-        "reason": reason | {"text": reason_text(item, because=because, country=question.country)},
-        **({"propensity": item.propensity} if item.propensity < 1 else {}),
-        **shelf.product(item.product_id, question.fields),
-    }

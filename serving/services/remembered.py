@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 1_000
+MOST = 2_000
 SECONDS = 30.0
 
 
@@ -26,17 +26,19 @@ class Remembered(Generic[T]):
 
     def get(self, key: Hashable, *, state: Hashable) -> T | None:
         """What was put under ``key`` when things were as ``state`` says; None where it is not there, or too old."""
-        with self._lock:
-            found = self._kept.get(key)
-        if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
-            return None
-        return found[2]
+        found = self._find(key, state)
+        return None if found is None else found[2]
 
-    def put(self, key: Hashable, value: T, *, state: Hashable) -> None:
-        """Keep ``value``; the oldest goes where there are too many."""
+    def since(self, key: Hashable, *, state: Hashable) -> float:
+        """Since when what ``get`` gives holds, in seconds of the monotonic clock; now where it gives nothing."""
+        found = self._find(key, state)
+        return time.monotonic() if found is None else found[0]
+
+    def put(self, key: Hashable, value: T, *, state: Hashable, since: float | None = None) -> None:
+        """Keep ``value``, which holds ``since`` then or now; the oldest goes where there are too many."""
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = (time.monotonic(), state, value)
+            self._kept[key] = (time.monotonic() if since is None else since, state, value)
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
@@ -44,6 +46,13 @@ class Remembered(Generic[T]):
         """Keep nothing of anybody."""
         with self._lock:
             self._kept.clear()
+
+    def _find(self, key: Hashable, state: Hashable) -> tuple[float, Hashable, T] | None:
+        with self._lock:
+            found = self._kept.get(key)
+        if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
+            return None
+        return found
 
 
 @dataclass(frozen=True)
@@ -57,6 +66,10 @@ class Memory(Generic[T]):
     def recall(self) -> T | None:
         """What was kept there while things were as they are; None where nothing is."""
         return self.kept.get(self.key, state=self.state)
+
+    def since(self) -> float:
+        """Since when what ``recall`` gives holds, in seconds of the monotonic clock; now where it gives nothing."""
+        return self.kept.since(self.key, state=self.state)
 
     def keep(self, value: T) -> None:
         self.kept.put(self.key, value, state=self.state)

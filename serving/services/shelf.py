@@ -64,6 +64,7 @@ class Shelf:
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
+    answered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
 
     @property
     def covered(self) -> Covered:
@@ -92,9 +93,16 @@ class Shelf:
             attributes[row] = json.dumps({name: value for name, value in known.items() if value is not None})
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
-        changed = replace(self, ids=ids, attributes=attributes, _masks={}, _steered={}, remembered=Remembered())
+        changed = replace(
+            self, ids=ids, attributes=attributes, _masks={}, _steered={}, remembered=Remembered(), answered=Remembered()
+        )
         changed.__dict__["_columns"] = columns
         return changed
+
+    def forget_visitors(self) -> None:
+        """Keep nothing of what visitors did, were weighed by and were answered."""
+        self.remembered.forget()
+        self.answered.forget()
 
     def product(self, product_id: str, fields: Sequence[str]) -> dict[str, Any]:
         """The asked attributes of a product that have a value; empty for an unknown one."""

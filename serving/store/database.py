@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Dialect, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
 
@@ -37,6 +37,20 @@ class Store:
         """A connection on which every statement sees what is committed by then."""
         with self._reads.connect() as connection:
             yield connection
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """The same as a cursor of the driver (DB-API), for statements that are compiled already; see ``prepared``."""
+        connection = self._reads.raw_connection()
+        try:
+            yield connection.cursor()
+        finally:
+            connection.close()  # back into the pool
+
+    @property
+    def dialect(self) -> Dialect:
+        """How statements are written for this database."""
+        return self.engine.dialect
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:

@@ -1,16 +1,14 @@
 """Rows of the tables ``events`` and ``identities``."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    CompoundSelect,
     Connection,
     Row,
-    Select,
     and_,
     bindparam,
     delete,
@@ -28,6 +26,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from serving.store.database import Store
+from serving.store.prepared import Prepared
 from serving.store.schema import events, identities, state
 
 COMPACTED = "compacted_events"
@@ -114,8 +113,10 @@ _JOINED = _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonym
     identities.c.customer_id == bindparam("customer_id"), events.c.customer_id.is_(None), _NEAR
 )
 _NAMELESS = _TOUCHED.where(events.c.customer_id.is_(None))
-_BY_VISITOR = _NAMELESS.where(events.c.anonymous_id == bindparam("visitor"))
-_BY_SESSION = _NAMELESS.where(events.c.session_id == bindparam("visitor"))
+_BY_VISITOR, _BY_SESSION = (
+    Prepared(_NAMELESS.where(column == bindparam("visitor")).order_by(events.c.seq.desc()).limit(bindparam("newest")))
+    for column in (events.c.anonymous_id, events.c.session_id)
+)
 
 
 def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> list[tuple[datetime, str]]:
@@ -124,7 +125,7 @@ def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, lim
     (occurred_at, touched) of each; without those that a generation holds, ``covered``.
     """
     told = {"customer_id": customer_id, "held_seq": covered.seq, "held_before": covered.as_of, "newest": limit}
-    return _read(store, _OF_CUSTOMER, told)
+    return [(occurred_at, touched) for _, occurred_at, touched in _OF_CUSTOMER.rows(store, **told)]
 
 
 def touched_by_visitor(
@@ -132,15 +133,8 @@ def touched_by_visitor(
 ) -> list[tuple[datetime, str]]:
     """The same of a visitor without a name, by anonymous_id, else by session; never what a named customer did."""
     query = _BY_VISITOR if anonymous_id else _BY_SESSION
-    newest = query.order_by(events.c.seq.desc()).limit(bindparam("newest"))
-    return _read(store, newest, {"visitor": anonymous_id or session_id, "newest": limit})
-
-
-def _read(
-    store: Store, query: Select[Any] | CompoundSelect[Any], told: Mapping[str, Any]
-) -> list[tuple[datetime, str]]:
-    with store.reading() as connection:
-        return [(row.occurred_at, row.touched) for row in connection.execute(query, told)]
+    rows = query.rows(store, visitor=anonymous_id or session_id, newest=limit)
+    return [(occurred_at, touched) for _, occurred_at, touched in rows]
 
 
 def held_by(covered: Covered) -> ColumnElement[bool]:
@@ -156,7 +150,7 @@ def _not_held() -> ColumnElement[bool]:
     )
 
 
-_OF_CUSTOMER = (
+_OF_CUSTOMER = Prepared(
     union_all(_OWN.where(_not_held()), _JOINED.where(_not_held())).order_by(desc("seq")).limit(bindparam("newest"))
 )
 

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 
 from serving.store.database import Store
+from serving.store.prepared import Prepared
 from serving.store.schema import keys
 
 
@@ -25,7 +26,7 @@ class KeyRow:
 
 
 _COLUMNS = (keys.c.key_id, keys.c.scope, keys.c.label, keys.c.origins, keys.c.created_at, keys.c.revoked_at)
-_BY_HASH = select(*_COLUMNS).where(keys.c.key_hash == bindparam("key_hash"))
+_BY_HASH = Prepared(select(*_COLUMNS).where(keys.c.key_hash == bindparam("key_hash")))
 
 
 def add_key(
@@ -39,8 +40,7 @@ def add_key(
 
 def key_by_hash(store: Store, key_hash: str) -> KeyRow | None:
     """The key with that hash, revoked or not, or None."""
-    with store.reading() as connection:
-        row = connection.execute(_BY_HASH, {"key_hash": key_hash}).first()
+    row = _BY_HASH.first(store, key_hash=key_hash)
     return None if row is None else _read(row)
 
 
@@ -59,5 +59,6 @@ def mark_revoked(store: Store, *, key_id: str, revoked_at: datetime) -> bool:
         return connection.execute(select(keys.c.key_id).where(keys.c.key_id == key_id)).first() is not None
 
 
-def _read(row: Row[Any]) -> KeyRow:
-    return KeyRow(**dict(row._mapping) | {"origins": tuple(json.loads(row.origins))})
+def _read(row: Sequence[Any]) -> KeyRow:
+    key_id, scope, label, origins, created_at, revoked_at = row
+    return KeyRow(key_id, scope, label, tuple(json.loads(origins)), created_at, revoked_at)

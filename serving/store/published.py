@@ -9,6 +9,7 @@ from sqlalchemy.sql import ColumnElement
 from regulars.errors import StoreError
 from serving.store.database import Store
 from serving.store.generations import generation_exists, pointed
+from serving.store.prepared import Prepared
 from serving.store.schema import figures, generations, histories, offers, products, profiles
 
 Order = Literal["probability", "customer_id"]
@@ -20,8 +21,10 @@ _PROFILE = (
 )
 _ONE_PROFILE = _PROFILE.where(profiles.c.customer_id == bindparam("customer_id"))
 _SOME_PROFILES = _PROFILE.where(profiles.c.customer_id.in_(bindparam("customer_ids", expanding=True)))
-_HISTORY = select(histories.c.body).where(
-    histories.c.generation == pointed(), histories.c.customer_id == bindparam("customer_id")
+_HISTORY = Prepared(
+    select(histories.c.body).where(
+        histories.c.generation == pointed(), histories.c.customer_id == bindparam("customer_id")
+    )
 )
 
 
@@ -45,8 +48,8 @@ def profiles_of(store: Store, customer_ids: Sequence[str]) -> dict[str, Row[Any]
 
 def history_body(store: Store, customer_id: str) -> bytes | None:
     """A customer's packed history, or None where there is none."""
-    with store.reading() as connection:
-        return connection.execute(_HISTORY, {"customer_id": customer_id}).scalar()
+    row = _HISTORY.first(store, customer_id=customer_id)
+    return None if row is None else row[0]
 
 
 def all_products(store: Store, generation: int) -> Iterator[tuple[str, str]]:

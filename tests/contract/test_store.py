@@ -26,6 +26,7 @@ from serving.store.decisions import (
     offers_made,
     outcomes_of,
 )
+from serving.store.events import Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.published import (
     all_products,
@@ -64,6 +65,29 @@ def store(address: str) -> Iterator[Store]:
     opened = open_store(address)
     yield opened
     opened.close()
+
+
+def test_statements_compiled_once_give_moments_and_what_is_committed_by_now(store: Store) -> None:
+    def viewed(number: int, customer: str | None, visitor: str | None) -> None:
+        when = NOW + timedelta(microseconds=number)
+        row = EventRow(
+            "server", f"m{number}", when, when, "Product Viewed", customer, visitor, None, f"[{number}]", "{}"
+        )
+        with store.writing() as connection:
+            assert add_events(connection, [row]) == [True]
+
+    nothing = Covered(NOW, 0)
+    assert touched_by_customer(store, "ann", covered=nothing, limit=9) == []
+    for number in range(4):
+        viewed(number, "ann" if number else None, "x")
+    expected = [(NOW + timedelta(microseconds=number), f"[{number}]") for number in (3, 2, 1, 0)]
+    assert touched_by_customer(store, "ann", covered=nothing, limit=9) == expected  # the visitor turned out to be ann
+    assert touched_by_customer(store, "ann", covered=nothing, limit=2) == expected[:2]
+    held = Covered(NOW + timedelta(microseconds=2), 9)
+    assert touched_by_customer(store, "ann", covered=held, limit=9) == expected[:2]
+    assert touched_by_visitor(store, anonymous_id="x", session_id=None, limit=9) == expected[3:]
+    assert touched_by_visitor(store, anonymous_id=None, session_id="x", limit=9) == []
+    assert touched_by_customer(store, "'; drop table events; --", covered=nothing, limit=9) == []
 
 
 def published(store: Store, *rows: dict[str, object], as_of: str = "2024-06-01") -> int:

@@ -1,5 +1,7 @@
 """What is remembered of visitors between two questions."""
 
+import time
+
 from serving.services.remembered import Remembered
 
 
@@ -22,6 +24,19 @@ def test_nothing_is_found_after_its_time() -> None:
     kept: Remembered[str] = Remembered(seconds=-1.0)
     kept.put("ann", "weighed", state=())
     assert kept.get("ann", state=()) is None
+
+
+def test_what_is_made_of_what_was_kept_is_no_younger() -> None:
+    kept: Remembered[str] = Remembered(seconds=1_000.0)
+    before = time.monotonic()
+    kept.put("ann", "weighed", state=())
+    since = kept.since("ann", state=())
+    assert before <= since <= time.monotonic()
+    kept.put("ann's answer", "chosen", state=(), since=since - 900)
+    assert kept.get("ann's answer", state=()) == "chosen"
+    kept.put("ann's answer", "chosen", state=(), since=since - 1_100)
+    assert kept.get("ann's answer", state=()) is None
+    assert kept.since("ann's answer", state=()) >= since
 
 
 def test_nothing_is_found_after_all_is_forgotten() -> None:

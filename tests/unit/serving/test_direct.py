@@ -1,0 +1,84 @@
+"""Routes that read a request by themselves answer what FastAPI's own would."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import httpx
+import pytest
+from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi.routing import APIRoute
+
+from serving.problems import add_problem_handlers
+from serving.routes.direct import Direct
+from serving.routes.recommendations import Asked
+
+QUERIES = (
+    "",
+    "limit=7",
+    "limit=0",
+    "limit=x&price_min=nan&explore=1",
+    "limit=",
+    "limit=2&limit=3",
+    "customer_id=",
+    "customer_id=%C3%A4&country=DE",
+    "product_id=tea&product_id=pot&exclude=axe",
+    "product_id=",
+    "available=no&diversity=0.5&price_max=3",
+    "available=perhaps",
+    "placement=attic&repeat=auto",
+    "fields=name,price&fields=url",
+    "colour=red&colour=blue",
+    "&&=&limit",
+)
+
+
+def app(route_class: type[APIRoute]) -> FastAPI:
+    made, router = FastAPI(), APIRouter(prefix="/v1", route_class=route_class)
+    add_problem_handlers(made)
+
+    @router.get("/products/{product_id}/beside", response_model=None)
+    async def beside(product_id: str, asked: Annotated[Asked, Query()]) -> Response:
+        return Response(f"{product_id} {asked.model_dump_json()}")
+
+    @router.get("/in-a-thread", response_model=None)
+    def in_a_thread(asked: Annotated[Asked, Query()]) -> Response:
+        return Response(asked.model_dump_json())
+
+    @router.post("/with-a-body", response_model=None)
+    def with_a_body(asked: Asked) -> Response:
+        return Response(asked.model_dump_json())
+
+    made.include_router(router)
+    return made
+
+
+def answers(asked: FastAPI, paths: Sequence[str]) -> list[tuple[int, str, Any]]:
+    async def ask() -> list[httpx.Response]:
+        transport = httpx.ASGITransport(asked)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            posted = await client.post("/v1/with-a-body", json={"limit": "x"})
+            return [posted, *[await client.get(path) for path in paths]]
+
+    return [(found.status_code, found.headers.get("content-type", ""), found.text) for found in asyncio.run(ask())]
+
+
+@pytest.mark.parametrize("path", ["/v1/products/a%20b/beside", "/v1/in-a-thread"])
+def test_answers_and_errors_are_those_of_a_plain_route(path: str) -> None:
+    paths = [f"{path}?{query}" for query in QUERIES]
+    direct = answers(app(Direct), paths)
+    assert direct == answers(app(APIRoute), paths)
+    assert {status for status, _, _ in direct} == {200, 422}
+
+
+def test_both_are_described_alike() -> None:
+    assert app(Direct).openapi() == app(APIRoute).openapi()
+
+
+def test_what_cannot_be_read_is_refused_when_it_is_declared() -> None:
+    router = APIRouter(route_class=Direct)
+    with pytest.raises(TypeError, match="limit"):
+
+        @router.get("/")
+        async def single(limit: int = 1) -> Response:
+            return Response(str(limit))

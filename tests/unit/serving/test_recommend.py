@@ -1,0 +1,145 @@
+"""What is given again where the same question comes a moment later."""
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from regulars.ids import IdMap
+from regulars.models.history import History
+from regulars.models.recommender import Recommender, Weighed
+from serving.services.asked import Question
+from serving.services.degrees import Budget
+from serving.services.history import Clock
+from serving.services.recommend import Sources, recommend, repeat, visitor_of
+from serving.services.shelf import Shelf
+from serving.store import open_store
+from serving.store.events import EventRow, add_events
+from serving.store.shown import ShownLog
+from serving.store.writer import GroupWriter
+from tests.builders import tiny_retrieval
+
+NOW = datetime(2024, 6, 1, tzinfo=UTC)
+IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
+ANN = Question(anonymous_id="ann", limit=3)
+
+
+class Counting(Recommender):
+    """A recommender that knows how often it weighed."""
+
+    weighed = 0
+
+    def weigh(self, history: History, context: Any) -> Weighed:
+        self.weighed += 1
+        return super().weigh(history, context)
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Iterator[Sources]:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    shelf = Shelf(1, NOW, NOW, {}, IDS, ["{}"] * len(IDS), (), popular=("cup", "saw"))
+    model = Counting(tiny_retrieval(IDS), None, about={})
+    log = ShownLog(store, GroupWriter(store))
+    clock = Clock(int(NOW.timestamp()), int(NOW.timestamp()), NOW)
+    yield Sources(store, shelf, model, "recommender-1", clock, log, Budget(10.0))
+    store.close()
+
+
+def asked(sources: Sources, question: Question) -> tuple[dict[str, Any], bool]:
+    """The answer, and whether it was given again."""
+    visitor = visitor_of(sources, question)
+    again = repeat(sources, visitor, question)
+    return (recommend(sources, visitor, question), False) if again is None else (again, True)
+
+
+def viewed(sources: Sources, product_id: str, number: int) -> None:
+    touched = json.dumps([[product_id, "view"]])
+    row = EventRow("server", f"m{number}", NOW, NOW, "Product Viewed", None, "ann", None, touched, "{}")
+    with sources.store.writing() as connection:
+        assert add_events(connection, [row]) == [True]
+
+
+def test_the_same_question_gets_the_same_answer_under_an_id_of_its_own(sources: Sources) -> None:
+    first, repeated = asked(sources, ANN)
+    later = replace(sources, clock=replace(sources.clock, at=NOW + timedelta(seconds=1)))
+    second, again = asked(later, ANN)
+    assert (repeated, again) == (False, True)
+    assert first.pop("recommendation_id") != (second_id := second.pop("recommendation_id"))
+    assert first == second
+    shown = tuple(item["product_id"] for item in second["items"])
+    assert len(shown) == 3
+    assert sources.log.before(second_id) == shown
+    assert sources.budget.latest() == {"full": 2, "retrievers": 0, "popular": 0}
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{"limit": 2}, {"exclude": ("tea",)}, {"placement": "email"}, {"fields": ("name",)}, {"session_id": "s"}],
+)
+def test_another_question_is_answered_anew(sources: Sources, said: dict[str, Any]) -> None:
+    asked(sources, ANN)
+    other = replace(ANN, **said)
+    assert not asked(sources, other)[1]
+    assert asked(sources, other)[1]
+
+
+def test_many_questions_of_one_visitor_push_out_nothing_of_what_others_were_weighed_by(sources: Sources) -> None:
+    asked(sources, ANN)
+    sources.shelf.answered.most = 2
+    for number in range(4):
+        asked(sources, replace(ANN, exclude=(str(number),)))
+    assert isinstance(sources.model, Counting)
+    assert (asked(sources, ANN)[1], sources.model.weighed) == (False, 1)
+
+
+def test_nothing_of_anybody_is_given_again_once_visitors_are_forgotten(sources: Sources) -> None:
+    asked(sources, ANN)
+    sources.shelf.forget_visitors()
+    assert not asked(sources, ANN)[1]
+    assert isinstance(sources.model, Counting)
+    assert sources.model.weighed == 2
+
+
+def test_what_happened_since_counts(sources: Sources) -> None:
+    before, _ = asked(sources, ANN)
+    viewed(sources, "saw", 1)
+    after, repeated = asked(sources, ANN)
+    assert not repeated
+    assert after["items"] != before["items"]
+    assert asked(sources, ANN)[1]
+
+
+def test_another_model_answers_for_itself(sources: Sources) -> None:
+    asked(sources, ANN)
+    body, repeated = asked(replace(sources, policy="recommender-2"), ANN)
+    assert (body["model_version"], repeated) == ("recommender-2", False)
+
+
+@pytest.mark.parametrize("said", [{"explore": 0.5}, {"after": "the first"}, {"anonymous_id": None}])
+def test_what_is_drawn_what_follows_and_what_nobody_asks_is_never_given_again(
+    sources: Sources, said: dict[str, Any]
+) -> None:
+    first, _ = asked(sources, replace(ANN, limit=1))
+    question = replace(ANN, **said)
+    question = replace(question, after=first["recommendation_id"] if question.after else None)
+    assert [asked(sources, question)[1] for _ in range(2)] == [False, False]
+
+
+def test_less_than_full_ranking_is_never_given_again(sources: Sources) -> None:
+    hurried = replace(sources, budget=Budget(0.0))
+    assert [asked(hurried, ANN)[1] for _ in range(2)] == [False, False]
+
+
+def test_an_answer_holds_no_longer_than_what_it_rests_on(sources: Sources) -> None:
+    asked(sources, replace(ANN, limit=2))
+    weighed = time.monotonic()
+    asked(sources, ANN)
+    assert isinstance(sources.model, Counting)
+    assert sources.model.weighed == 1
+    assert sources.shelf.answered.since(("recommender-1", ANN), state=()) <= weighed
+    assert asked(sources, ANN)[1]
