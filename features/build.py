@@ -1,30 +1,25 @@
 """The public door: every family of customer features in one table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 
 import ibis
 import pandas as pd
+import pyarrow as pa
 
-from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
+from features.customers.lines import customer_lines
 from features.customers.orders import Orders, customer_orders, order_sums
+from features.customers.purchases import FEATURES, TYPES, purchase_features
+from features.customers.season import shop_order_ratio
 from features.customers.service import APART, BY_CUSTOMER, Family, is_count, present
 from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
+from regulars.engine import by_customer
 from regulars.errors import MissingData
-from regulars.slices import LakeTables
+from regulars.slices import LakeTables, one_ahead
 from regulars.tables import TABLES
-
-FEATURES: tuple[str, ...] = (
-    *recency.FEATURES,
-    *frequency.FEATURES,
-    *rhythm.FEATURES,
-    *recent_rhythm.FEATURES,
-    *breadth.FEATURES,
-    *discounts.FEATURES,
-    *season.FEATURES,
-)
 
 
 def feature_names(tables: Iterable[str]) -> tuple[str, ...]:
@@ -50,7 +45,7 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     [2.0, 10.0, 11.0, 20.0]
     """
     base = read_base(tables, as_of=as_of)
-    built = _from_orders(base, tables, as_of=as_of)
+    built = by_customer(base.lines, _make_of_lines(tables, as_of=as_of), types=TYPES, name="purchase_features")
     for family in present((*BY_CUSTOMER, *APART), tables):
         made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
         built = built.left_join(made, "customer_id").drop("customer_id_right")
@@ -77,38 +72,51 @@ def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[p
         MissingData: where the shop has no orders table.
     """
     base = read_base(tables, as_of=as_of)
-    built = _from_orders(base, tables, as_of=as_of)
+    if base.lines.get_backend().name == "pyspark":
+        yield customer_features(tables, as_of=as_of).execute()
+        return
+    make = _make_of_lines(tables, as_of=as_of)
     base = base.named(tables) if isinstance(tables, LakeTables) else base
     families = present(BY_CUSTOMER, tables)
     apart = [(family, _made(family, base).execute().set_index("customer_id")) for family in present(APART, tables)]
-    expressions = [built, *(_made(family, base) for family in families)]
     columns = ["customer_id", *feature_names(tables)]
-    for rows, *others in _slice_by_slice(tables, expressions):
-        inside = [(family, found.set_index("customer_id")) for family, found in zip(families, others, strict=True)]
-        beside = [_beside(rows, found, family) for family, found in (*inside, *apart)]
-        yield pd.concat([rows, *beside], axis=1)[columns]
+
+    def joined(slice_: list[pa.Table]) -> pd.DataFrame:
+        lines, *others = slice_
+        rows = make(lines).to_pandas()
+        found = [other.to_pandas().set_index("customer_id") for other in others]
+        beside = [_beside(rows, *pair) for pair in (*zip(families, found, strict=True), *apart)]
+        return pd.concat([rows, *beside], axis=1)[columns]
+
+    expressions = [base.lines, *(_made(family, base) for family in families)]
+    yield from one_ahead(joined, _slice_by_slice(tables, expressions))
+
+
+def _make_of_lines(tables: Tables, *, as_of: datetime) -> Callable[[pa.Table], pa.Table]:
+    return partial(purchase_features, as_of=as_of, shop_ratio=shop_order_ratio(tables, as_of=as_of))
 
 
 def _made(family: Family, base: "Base") -> ibis.Table:
     return family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
 
 
-def _beside(rows: pd.DataFrame, found: pd.DataFrame, family: Family) -> pd.DataFrame:
+def _beside(rows: pd.DataFrame, family: Family, found: pd.DataFrame) -> pd.DataFrame:
     """What a family found, indexed by customer_id, of the customers in ``rows``, indexed as these are."""
     beside = found.reindex(rows["customer_id"]).set_axis(rows.index)
     return beside.fillna({name: 0.0 for name in family.features if is_count(name)})
 
 
-def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterator[list[pd.DataFrame]]:
+def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterator[list[pa.Table]]:
     if isinstance(tables, LakeTables):
         return tables.slice_by_slice(expressions)
-    return iter([[expression.execute() for expression in expressions]])
+    return iter([[expression.to_pyarrow() for expression in expressions]])
 
 
 @dataclass(frozen=True)
 class Base:
-    """What every family reads: the tables as known, the orders, and the sums over them."""
+    """What the families read: the lines of the orders, and for those of service the tables as known, orders and their sums."""
 
+    lines: ibis.Table
     known: dict[str, ibis.Table]
     orders: Orders
     sums: ibis.Table
@@ -117,7 +125,7 @@ class Base:
         """The same as views of the engine, so that what each family asks stays short."""
         known = {name: tables.named(rows, name=f"known_{name}") for name, rows in self.known.items()}
         orders = replace(self.orders, orders=tables.named(self.orders.orders, name="customer_orders"))
-        return Base(known, orders, tables.named(self.sums, name="order_sums"))
+        return Base(self.lines, known, orders, tables.named(self.sums, name="order_sums"))
 
 
 _SERVICE_TABLES = tuple(dict.fromkeys(name for family in (*BY_CUSTOMER, *APART) for name in family.reads))
@@ -139,30 +147,4 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
     if "events" in tables:
         known["events"] = owned_events(tables, as_of=as_of)
     orders = customer_orders(known, as_of=as_of)
-    sums = orders.orders.group_by("customer_id").agg(
-        **order_sums(orders),
-        **frequency.frequency_sums(orders),
-        **discounts.discount_sums(orders),
-        **season.season_sums(orders),
-    )
-    return Base(known, orders, sums)
-
-
-def _from_orders(base: Base, tables: Tables, *, as_of: datetime) -> ibis.Table:
-    """``FEATURES``, one row per customer."""
-    orders, sums = base.orders, base.sums
-    ratio = season.shop_order_ratio(tables, as_of=as_of)
-    built = sums.select(
-        "customer_id",
-        **recency.recency(orders, sums),
-        **frequency.frequency(sums),
-        **discounts.discounts(sums),
-        **season.season(orders, sums, as_of=as_of, shop_ratio=ratio),
-    )
-    for rows in (
-        rhythm.rhythm(orders),
-        recent_rhythm.recent_rhythm(orders),
-        breadth.breadth(orders, sums, base.known.get("products")),
-    ):
-        built = built.inner_join(rows, "customer_id")
-    return built.select("customer_id", *FEATURES)
+    return Base(customer_lines(known), known, orders, order_sums(orders))

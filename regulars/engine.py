@@ -1,14 +1,16 @@
 """Connections that run Ibis expressions: DuckDB on one machine, Spark beyond it. Both in UTC."""
 
+import itertools
 import os
 import shutil
 import stat
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import ibis
+import pyarrow as pa
 
 from regulars.errors import SettingsError
 
@@ -17,6 +19,7 @@ WRAPPER = """#!/bin/sh
 for a do shift; case $a in --add-modules=jdk.incubator.vector) ;; *) set -- "$@" "$a";; esac; done
 exec "{real}" "$@"
 """
+_names = itertools.count()
 
 
 def connect(engine: str = "duckdb") -> ibis.BaseBackend:
@@ -38,6 +41,30 @@ def read_files(engine: ibis.BaseBackend, paths: Sequence[str], *, name: str) -> 
         return engine.read_parquet(list(paths))
     view = f"{name}_{abs(hash(tuple(paths)))}"
     engine._session.read.parquet(*paths).createOrReplaceTempView(view)
+    return engine.table(view)
+
+
+def by_customer(
+    rows: ibis.Table, make: Callable[[pa.Table], pa.Table], *, types: Mapping[str, str], name: str
+) -> ibis.Table:
+    """What ``make`` gives of ``rows``, which it is given with all rows of a customer (customer_id) at once.
+
+    On DuckDB it is called now, with all rows; on Spark when the table is read, on each partition of customers, by workers who
+    must be able to import it. ``types``: column -> type as Spark writes them. ``name`` is what the view is called on Spark.
+    """
+    engine = rows.get_backend()
+    if engine.name != "pyspark":
+        return ibis.memtable(make(engine.to_pyarrow(rows)))
+
+    def made(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        found = list(batches)
+        if found:
+            yield from make(pa.Table.from_batches(found)).to_batches()
+
+    frame = engine._session.sql(ibis.to_sql(rows, dialect="pyspark")).repartition("customer_id")
+    columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
+    view = f"{name}_{next(_names)}"
+    frame.mapInArrow(made, columns).createOrReplaceTempView(view)
     return engine.table(view)
 
 

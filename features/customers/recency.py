@@ -1,17 +1,16 @@
 """How long ago a customer ordered first and last."""
 
-import ibis
-from ibis import Value
+import numpy as np
 
 from features.arithmetic import DAY
-from features.customers.orders import Orders
+from features.customers.histories import Floats, Histories
 
 FEATURES = ("days_since_last_order", "days_since_first_order")
 
 
-def recency(known: Orders, sums: ibis.Table) -> dict[str, Value]:
-    """Days, fractions included, since the last and the first order; ``sums`` are those of ``order_sums``."""
+def recency(of: Histories) -> dict[str, Floats]:
+    """Days, fractions included, since the last and the first order."""
     return {
-        "days_since_last_order": (known.now - sums.last_ordered).cast("float64") / float(DAY),
-        "days_since_first_order": (known.now - sums.first_ordered).cast("float64") / float(DAY),
+        "days_since_last_order": (of.now - np.maximum.reduceat(of.ordered, of.orders.starts)) / float(DAY),
+        "days_since_first_order": (of.now - of.first_ordered) / float(DAY),
     }

@@ -1,9 +1,8 @@
 """The newest gaps between a customer's order days: a rhythm that changed shows in them first."""
 
-import ibis
+import numpy as np
 
-from features.arithmetic import DAY, ratio
-from features.customers.orders import Orders
+from features.customers.histories import Floats, Histories, quotient
 
 NEWEST = (3, 6)
 WITHIN_DAYS = 90
@@ -16,32 +15,27 @@ FEATURES = (
 )
 
 
-def recent_rhythm(known: Orders) -> ibis.Table:
-    """One row per customer; gaps are whole days, null with fewer than two order days.
+def recent_rhythm(of: Histories) -> dict[str, Floats]:
+    """Gaps are whole days, NaN with fewer than two order days.
 
     ``gap_mean_last_3`` is over the newest three gaps or as many as there are, ``gap_max_90d`` over the gaps that ended in the
     last 90 days. The ratios are the days since the last order day over the mean of the newest three gaps, and over the
     longest of the newest six.
     """
-    newest_first = ibis.window(group_by="customer_id", order_by=known.days.day.desc())
-    days = known.days.mutate(
-        gap=known.days.day - known.days.day.lead(1).over(newest_first),
-        place=ibis.row_number().over(newest_first),
-    )
-    none = ibis.null("int64")
-    inside = {count: ibis.ifelse(days.place < count, days.gap, none) for count in NEWEST}
-    recent = ibis.ifelse(days.day >= known.today - WITHIN_DAYS, days.gap, none)
-    sums = days.group_by("customer_id").agg(
-        last=days.day.max(),
-        gap_max_90d=recent.max().cast("float64"),
-        **{f"gap_max_last_{count}": gap.max().cast("float64") for count, gap in inside.items()},
-        **{f"gap_sum_{count}": gap.sum() for count, gap in inside.items()},
-        **{f"gap_count_{count}": gap.count() for count, gap in inside.items()},
-    )
-    waited = known.now / float(DAY) - sums["last"].cast("float64")
-    means = {count: ratio(sums[f"gap_sum_{count}"], sums[f"gap_count_{count}"]) for count in NEWEST}
-    return sums.mutate(
+    place = np.repeat(of.order_days.last, of.order_days.counts) - np.arange(len(of.days))  # 0 is the newest
+    newest = {count: np.where(place < count, of.gaps, np.nan) for count in NEWEST}
+    recent = np.where(of.days >= of.today - WITHIN_DAYS, of.gaps, np.nan)
+    means = {count: _mean(gaps, of) for count, gaps in newest.items()}
+    longest = {count: of.order_days.most(gaps) for count, gaps in newest.items()}
+    return {
         **{f"gap_mean_last_{count}": mean for count, mean in means.items()},
-        overdue_last_3_ratio=ratio(waited, means[3]),
-        overdue_max_6_ratio=ratio(waited, sums.gap_max_last_6),
-    ).select("customer_id", *FEATURES)
+        **{f"gap_max_last_{count}": gap for count, gap in longest.items()},
+        "gap_max_90d": of.order_days.most(recent),
+        "overdue_last_3_ratio": quotient(of.waited_days, means[3]),
+        "overdue_max_6_ratio": quotient(of.waited_days, longest[6]),
+    }
+
+
+def _mean(gaps: Floats, of: Histories) -> Floats:
+    """The mean of each customer's gaps that are not NaN."""
+    return quotient(of.order_days.sums(np.nan_to_num(gaps)), of.order_days.sums(~np.isnan(gaps)))

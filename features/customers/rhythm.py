@@ -4,10 +4,10 @@
 Fader, Hardie & Lee, Marketing Science 24(2), 2005.
 """
 
-import ibis
+import numpy as np
 
-from features.arithmetic import DAY, as_money, ratio
-from features.customers.orders import Orders
+from features.arithmetic import UNITS
+from features.customers.histories import Floats, Histories, quotient
 
 FEATURES = (
     "count_order_days",
@@ -23,41 +23,28 @@ FEATURES = (
 )
 
 
-def rhythm(known: Orders) -> ibis.Table:
-    """One row per customer; gaps are whole days, null with fewer than two order days (deviation: three).
+def rhythm(of: Histories) -> dict[str, Floats]:
+    """Gaps are whole days, NaN with fewer than two order days (deviation: three).
 
     ``money_last_order`` is what was spent on the last day with an order, be it one order or two.
     """
-    in_order = ibis.window(group_by="customer_id", order_by=known.days.day)
-    days = known.days.mutate(
-        gap=known.days.day - known.days.day.lag(1).over(in_order),
-        is_last=known.days.day.lead(1).over(in_order).isnull(),
-    )
-    sums = days.group_by("customer_id").agg(
-        count_days=days.count(),
-        first=days.day.min(),
-        last=days.day.max(),
-        squares=(days.gap * days.gap).sum(),
-        gap_max=days.gap.max(),
-        gap_last=days.is_last.ifelse(days.gap, ibis.null("int64")).max(),
-        money_last=days.is_last.ifelse(days.money, ibis.null("float64")).max(),
-    )
-    span = (sums["last"] - sums["first"]).cast("float64")
-    gaps = (sums.count_days - 1).cast("float64")
-    mean = ratio(span, gaps)
-    variance = ratio(sums.squares.cast("float64") - span * mean, gaps - 1.0)
-    deviation = ibis.ifelse(gaps >= 2.0, ibis.greatest(variance, 0.0).sqrt(), ibis.null("float64"))
-    waited = known.now / float(DAY) - (sums["last"].cast("float64"))
-    return sums.select(
-        "customer_id",
-        count_order_days=sums.count_days.cast("float64"),
-        days_first_to_last=span,
-        age_days=(known.today - sums["first"]).cast("float64"),
-        gap_mean_days=mean,
-        gap_std_days=deviation,
-        gap_last_days=sums.gap_last.cast("float64"),
-        gap_max_days=sums.gap_max.cast("float64"),
-        overdue_ratio=ratio(waited, mean),
-        overdue_zscore=ratio(waited - mean, deviation),
-        money_last_order=as_money(sums.money_last),
-    )
+    dated, last = of.order_days, of.order_days.last
+    first = of.days[dated.starts]
+    span = (of.days[last] - first).astype(np.float64)
+    gaps = dated.counts - 1.0
+    mean = quotient(span, gaps)
+    squares = dated.sums(np.nan_to_num(of.gaps) ** 2)
+    variance = quotient(squares - span * mean, gaps - 1.0)
+    deviation = np.sqrt(np.where(gaps >= 2.0, np.maximum(variance, 0.0), np.nan))
+    return {
+        "count_order_days": dated.counts.astype(np.float64),
+        "days_first_to_last": span,
+        "age_days": (of.today - first).astype(np.float64),
+        "gap_mean_days": mean,
+        "gap_std_days": deviation,
+        "gap_last_days": of.gaps[last],
+        "gap_max_days": dated.most(of.gaps),
+        "overdue_ratio": quotient(of.waited_days, mean),
+        "overdue_zscore": quotient(of.waited_days - mean, deviation),
+        "money_last_order": of.day_money[last] / UNITS,
+    }

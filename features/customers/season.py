@@ -3,11 +3,10 @@
 import math
 from datetime import datetime, timedelta
 
-import ibis
-from ibis import Value
+import numpy as np
 
-from features.arithmetic import as_money, count_where, sum_where
-from features.customers.orders import Orders
+from features.arithmetic import UNITS, count_where
+from features.customers.histories import Floats, Histories
 from regulars.as_of import Tables, known_at, moment
 from regulars.tables import TABLES
 
@@ -22,27 +21,22 @@ FEATURES = (
 )
 
 
-def season_sums(known: Orders) -> dict[str, Value]:
-    """The sums that ``season`` reads: those of the 28 days that began 365 days before the moment."""
-    orders = known.orders
-    then = (orders.ordered >= known.since(YEAR)) & (orders.ordered < known.since(YEAR - WEEKS))
-    return {"orders_then": count_where(orders, then), "money_then": sum_where(then, orders.money)}
-
-
-def season(known: Orders, sums: ibis.Table, *, as_of: datetime, shop_ratio: float | None) -> dict[str, Value]:
-    """What a customer did in the same weeks a year ago, null for one who had not ordered before they began.
+def season(of: Histories, *, as_of: datetime, shop_ratio: float | None) -> dict[str, Floats]:
+    """What a customer did in the 28 days that began 365 days before the moment, NaN for one who had not ordered before them.
 
     ``shop_ratio`` (see ``shop_order_ratio``) is the same for all.
     """
-    was_customer = sums.first_ordered < known.since(YEAR)
-    missing = ibis.null("float64")
+    then = (of.ordered >= of.since(YEAR)) & (of.ordered < of.since(YEAR - WEEKS))
+    money = of.orders.sums(np.where(then, of.money, 0.0)) / UNITS
+    was_customer = of.first_ordered < of.since(YEAR)
     angle = 2 * math.pi * (moment(as_of).timetuple().tm_yday - 1) / 365.25
+    everybody = np.ones(len(was_customer))
     return {
-        "day_of_year_sin": ibis.literal(math.sin(angle), "float64"),
-        "day_of_year_cos": ibis.literal(math.cos(angle), "float64"),
-        "count_orders_same_weeks_last_year": ibis.ifelse(was_customer, sums.orders_then, missing),
-        "money_same_weeks_last_year": ibis.ifelse(was_customer, as_money(sums.money_then), missing),
-        "shop_order_ratio_last_year": missing if shop_ratio is None else ibis.literal(shop_ratio, "float64"),
+        "day_of_year_sin": everybody * math.sin(angle),
+        "day_of_year_cos": everybody * math.cos(angle),
+        "count_orders_same_weeks_last_year": np.where(was_customer, of.orders.sums(then), np.nan),
+        "money_same_weeks_last_year": np.where(was_customer, money, np.nan),
+        "shop_order_ratio_last_year": everybody * (np.nan if shop_ratio is None else shop_ratio),
     }
 
 

@@ -13,14 +13,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.build import customer_features, feature_names, read_base
+from features.build import customer_features, feature_names, read_base, read_customer_features
 from features.customers.service import APART, BY_CUSTOMER
 from features.interactions import interactions
 from features.labels import churn_labels
 from features.products import product_features
 from features.shop import shop_rhythm
+from features.sources.files import import_file
 from regulars.engine import connect
 from regulars.errors import MissingData
+from regulars.lake import Lake
+from regulars.tables import TABLES
 from tests.builders import at, lake_tables, shop_orders
 
 AS_OF = at("2024-06-01")
@@ -226,6 +229,28 @@ def test_duckdb_and_spark_give_equal_tables(duck: ibis.BaseBackend, spark: ibis.
         assert len(ours), name
         pd.testing.assert_frame_equal(in_order(ours), in_order(theirs), check_exact=True, check_dtype=False, obj=name)
     assert set(made[0]["features"].columns) == {"customer_id", *feature_names(tables)}
+
+
+def test_a_lake_is_read_by_spark_too(duck: ibis.BaseBackend, spark: ibis.BaseBackend, tmp_path: Path) -> None:
+    """Corrected, late and of an order of two customers; with a family of service."""
+    lines = "".join(
+        f"{n // 3},c{n // 4 % 9},p{n % 7},2024-0{1 + n % 5}-{1 + n % 27:02d},1,{n % 5}.25,\n" for n in range(90)
+    )
+    late = "7,c5,p0,2024-03-01,1,1,2024-07-01\n"
+    (tmp_path / "orders.csv").write_text(
+        "order_id,customer_id,product_id,ordered_at,quantity,unit_price,received_at\n" + lines + late
+    )
+    (tmp_path / "surveys.csv").write_text("customer_id,answered_at,score\nc1,2024-02-01,7\n")
+    lake = Lake(tmp_path / "lake")
+    for name in ("orders", "surveys"):
+        file = tmp_path / f"{name}.csv"
+        import_file(lake, TABLES[name], file, mapping={}, timezone="UTC", refused_folder=tmp_path / "refused")
+    ours, theirs = (
+        read_customer_features(lake.tables(engine), as_of=AS_OF).sort_values("customer_id", ignore_index=True)
+        for engine in (duck, spark)
+    )
+    assert len(ours) == 9
+    pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
 
 
 def in_order(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,0 +1,197 @@
+"""What the families of orders read: each customer's orders, order days and sums over lines. No features of its own.
+
+Everything of one customer lies behind each other, so that a sum per customer is one ``reduceat`` from where theirs begin.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from features.arithmetic import DAY
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+RECENT_DAYS = 90
+
+
+@dataclass(frozen=True)
+class Spans:
+    """Where what is of each of n customers begins, (n,), every span at least one long and the last one up to ``end``."""
+
+    starts: Ints
+    end: int
+
+    @cached_property
+    def counts(self) -> Ints:
+        """How long each customer's span is: (n,)."""
+        return np.diff(self.starts, append=self.end)
+
+    @cached_property
+    def last(self) -> Ints:
+        """Where the last of each customer is: (n,)."""
+        return self.starts + self.counts - 1
+
+    def sums(self, values: Bools | Ints | Floats) -> Floats:
+        """The sum of each customer's: (n,)."""
+        return np.add.reduceat(values, self.starts, dtype=np.float64)
+
+    def most(self, values: Floats) -> Floats:
+        """The largest of each customer's, NaN where all are: (n,)."""
+        return np.fmax.reduceat(values, self.starts)
+
+
+@dataclass(frozen=True)
+class Histories:
+    """The history of each of ``customers``, who all have an order, known just before a moment.
+
+    By line, (n_lines,): ``discount``, ``is_discounted``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
+    line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days`` (whole days since 1970)
+    and ``day_money``. By customer, (n,): how many different ``products``, ``recent_products`` (of the last 90 days) and
+    ``categories``. Money is in ten-thousandths. ``now`` is the moment in microseconds since 1970.
+    """
+
+    customers: pa.Array
+    lines: Spans
+    discount: Floats
+    is_discounted: Bools
+    orders: Spans
+    ordered: Ints
+    money: Floats
+    has_coupon: Bools
+    order_days: Spans
+    days: Ints
+    day_money: Floats
+    products: Floats
+    recent_products: Floats
+    categories: Floats
+    now: int
+
+    @property
+    def today(self) -> int:
+        """The UTC day of the moment, as days since 1970."""
+        return self.now // DAY
+
+    def since(self, days: float) -> int:
+        """The microseconds since 1970 at ``days`` before the moment."""
+        return self.now - int(days * DAY)
+
+    @cached_property
+    def first_ordered(self) -> Ints:
+        """Microseconds since 1970: (n,)."""
+        return np.minimum.reduceat(self.ordered, self.orders.starts)
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """Whole days since the customer's order day before, NaN on their first: (n_days,)."""
+        gaps: Floats = np.diff(self.days, prepend=0).astype(np.float64)
+        gaps[self.order_days.starts] = np.nan
+        return gaps
+
+    @cached_property
+    def waited_days(self) -> Floats:
+        """Days, fractions included, since the beginning of the last order day: (n,)."""
+        return self.now / float(DAY) - self.days[self.order_days.last].astype(np.float64)
+
+
+def histories(lines: pa.Table, *, now: int) -> Histories:
+    """The histories in ``lines`` of ``features.customers.lines``, in any order; fastest where those of an order are together."""
+    begins, keys, whose, names = _orders(lines)
+    if np.any(keys[1:] <= keys[:-1]):
+        lines = lines.take(np.argsort(np.repeat(keys, np.diff(begins, append=len(lines))), kind="stable"))
+        begins, keys, whose, names = _orders(lines)
+    orders = Spans(_changes(whose), len(begins))
+    of_lines = Spans(begins[orders.starts], len(lines))
+    ordered = _values(lines["ordered"])
+    first, money = np.minimum.reduceat(ordered, begins), np.add.reduceat(_values(lines["money"]), begins)
+    order_days, days, day_money = _by_day(whose, first, money)
+    products, recent_products = _different(of_lines, lines["product"], ordered >= now - RECENT_DAYS * DAY)
+    has_category = _values(lines["category"]) != 0
+    _, categories = _different(of_lines, lines["category"], has_category) if has_category.any() else (0, 0 * products)
+    return Histories(
+        customers=names,
+        lines=of_lines,
+        discount=_values(lines["discount"]),
+        is_discounted=_values(lines["is_discounted"]),
+        orders=orders,
+        ordered=first,
+        money=money,
+        has_coupon=np.logical_or.reduceat(_values(lines["has_coupon"]), begins),
+        order_days=order_days,
+        days=days,
+        day_money=day_money,
+        products=products,
+        recent_products=recent_products,
+        categories=categories,
+        now=now,
+    )
+
+
+def quotient(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+    """``above / below``, NaN where ``below`` is 0."""
+    return np.divide(above, below, out=np.full(len(below), np.nan), where=below != 0)
+
+
+def _orders(lines: pa.Table) -> tuple[Ints, Ints, NDArray[np.int32], pa.Array]:
+    """Where lines of one order begin, a number that stands for each such order, its customer (a row of names), the names.
+
+    Where the numbers do not grow, lines of one order or of one customer are not all together.
+    """
+    customers, orders = lines["customer_id"].combine_chunks(), _values(lines["order"])
+    is_other = pc.not_equal(customers[1:], customers[:-1]).to_numpy(zero_copy_only=False)
+    begins = _after(is_other | (orders[1:] != orders[:-1]), len(orders))
+    whose, names = _encoded(customers.take(begins))
+    numbers, different = _encoded(pa.array(orders[begins]))
+    return begins, whose * np.int64(len(different)) + numbers, whose, names
+
+
+def _values(column: pa.ChunkedArray) -> NDArray[Any]:
+    return column.to_numpy()
+
+
+def _encoded(column: pa.Array) -> tuple[NDArray[np.int32], pa.Array]:
+    """Whole numbers from 0 on for the values of a column, by their first appearance, and the values."""
+    encoded = column.dictionary_encode()
+    return encoded.indices.to_numpy(), encoded.dictionary
+
+
+def _changes(keys: NDArray[Any]) -> Ints:
+    """Where ``keys`` differ from the one before, the first included."""
+    return _after(keys[1:] != keys[:-1], len(keys))
+
+
+def _after(changed: Bools, count: int) -> Ints:
+    """The first of ``count`` places, and those that ``changed`` from the one before."""
+    return np.concatenate(([0], np.flatnonzero(changed) + 1))[:count]
+
+
+def _by_day(whose: NDArray[np.int32], ordered: Ints, money: Floats) -> tuple[Spans, Ints, Floats]:
+    """``order_days``, ``days`` and ``day_money`` of orders."""
+    days = ordered // DAY
+    first = days.min(initial=0)
+    span = days.max(initial=0) - first + 1
+    keys = whose * span + (days - first)
+    in_order = np.argsort(keys, kind="stable")
+    keys = keys[in_order]
+    begins = _changes(keys)
+    customers, days = np.divmod(keys[begins], span)
+    return Spans(_changes(customers), len(days)), days + first, np.add.reduceat(money[in_order], begins)
+
+
+def _different(lines: Spans, ids: pa.ChunkedArray, marked: Bools) -> tuple[Floats, Floats]:
+    """How many different ``ids`` each customer has, (n,), and how many of them are ``marked`` at least once."""
+    columns, numbers = _encoded(ids.combine_chunks())
+    cells = csr_array((marked, columns, np.append(lines.starts, lines.end)), shape=(len(lines.starts), len(numbers)))
+    cells = cells.tocsc()
+    cells.sum_duplicates()  # truth values: one of them or the other
+    every, some = (
+        np.bincount(rows, minlength=len(lines.starts)) for rows in (cells.indices, cells.indices[cells.data])
+    )
+    return every.astype(np.float64), some.astype(np.float64)

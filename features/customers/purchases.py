@@ -1,0 +1,41 @@
+"""Every feature that orders alone give, of the customers in a table of order lines."""
+
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from features.arithmetic import microseconds_at
+from features.customers import breadth, discounts, frequency, recency, recent_rhythm, rhythm, season
+from features.customers.histories import histories
+
+FEATURES: tuple[str, ...] = (
+    *recency.FEATURES,
+    *frequency.FEATURES,
+    *rhythm.FEATURES,
+    *recent_rhythm.FEATURES,
+    *breadth.FEATURES,
+    *discounts.FEATURES,
+    *season.FEATURES,
+)
+TYPES = {"customer_id": "string"} | dict.fromkeys(FEATURES, "double")
+
+
+def purchase_features(lines: pa.Table, *, as_of: datetime, shop_ratio: float | None) -> pa.Table:
+    """One row per customer in ``lines``: customer_id and ``FEATURES``, all float64, null where one is not defined.
+
+    ``lines``: all lines of each of these customers known just before ``as_of``, in any order, see ``features.customers.lines``.
+    ``shop_ratio``: see ``features.customers.season``.
+    """
+    of = histories(lines, now=microseconds_at(as_of))
+    made = {
+        **recency.recency(of),
+        **frequency.frequency(of),
+        **rhythm.rhythm(of),
+        **recent_rhythm.recent_rhythm(of),
+        **breadth.breadth(of),
+        **discounts.discounts(of),
+        **season.season(of, as_of=as_of, shop_ratio=shop_ratio),
+    }
+    columns = [pa.array(made[name], mask=np.isnan(made[name])) for name in FEATURES]
+    return pa.table([of.customers.cast(pa.string()), *columns], names=list(TYPES))
