@@ -25,7 +25,7 @@ from features.retention import ACTIVE_DAYS, By, retention
 from regulars.errors import DataError
 from training.deciding import decide_customers
 from training.recommending import load_recommender, recommend_customers, recommend_histories
-from training.scoring import load_churn, load_offers, score_customers, value_for
+from training.scoring import cancellation_for, load_churn, load_offers, score_customers, value_for
 from training.tracking import Tracking
 
 OutOption = Annotated[Path, typer.Option("--out", help="A .parquet, .csv or .ndjson file.")]
@@ -50,7 +50,10 @@ def score(as_of: AsOf, out: OutOption, version: VersionOption = None, as_json: J
     chosen = tracking.version_for("churn", as_of=at, number=version)
     with working(f"scoring as of {at.isoformat()}"):
         model, worth = load_churn(tracking, chosen), value_for(tracking, as_of=at)
-        scores = score_customers(shop.tables(), model, as_of=at, settings=shop.settings, value=worth)
+        ending = cancellation_for(tracking, as_of=at)
+        scores = score_customers(
+            shop.tables(), model, as_of=at, settings=shop.settings, value=worth, cancellation=ending
+        )
         shop.lake.keep_scores(scores, model="churn", version=chosen.number, as_of=at)
     write_frame(scores, out)
     say(

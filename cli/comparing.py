@@ -17,7 +17,7 @@ from training.offer_comparison import compare_offers, offers_holdout
 from training.plots import curves_figure
 from training.recommending import load_recommender
 from training.scoring import load_churn, load_offers
-from training.tracking import Tracking, Version
+from training.tracking import MODELS, Tracking, Version
 
 COMPARABLE = ("churn", "recommender", "offers")
 NEWEST = 5
@@ -43,6 +43,11 @@ def compare(
     as_json: JsonOption = False,
 ) -> None:
     """Score versions and baselines again on one holdout; what comes of it is kept with each version for `promote`."""
+    if model in MODELS and model not in COMPARABLE:
+        raise typer.BadParameter(
+            f"versions of {model} are not compared yet; each was measured beside its baselines when it was trained, and "
+            f"regulars promote {model} VERSION --force --why TEXT makes one the champion"
+        )
     if model not in COMPARABLE:
         raise typer.BadParameter(f"expected one of {', '.join(COMPARABLE)}, got {model!r}")
     shop = open_shop()

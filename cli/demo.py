@@ -24,9 +24,10 @@ from serving.store import open_store
 from training.deciding import decide_customers
 from training.recommending import load_recommender, recommend_customers
 from training.scoring import load_churn, load_offers, score_customers, value_for
-from training.tracking import MODELS, Tracking, Version
+from training.tracking import Tracking, Version
 
 LABEL = "demo"
+TRAINED = ("churn", "value", "recommender", "offers")  # its shop has no subscriptions
 QUICK = {"recommender": {"visitors": 1_200, "examples": 1_500, "judged": 400}}
 SHOWN_CUSTOMERS = 5
 SHOWN_PRODUCTS = 8
@@ -56,7 +57,7 @@ def show_demo(shop: Shop, *, port: int, with_key: bool) -> None:
         reports = import_complete_journey(shop.lake, refused_folder=refused_folder(shop))
     _show_imported(reports)
     as_of = _day_after_the_last_order(shop)
-    versions = {name: _trained(shop, name, as_of) for name in MODELS}
+    versions = {name: _trained(shop, name, as_of) for name in TRAINED}
     _scored(shop, versions["churn"], as_of)
     with working("publishing"):
         published = publish_champions(shop, now=datetime.now(UTC))

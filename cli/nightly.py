@@ -18,7 +18,7 @@ from cli.shop import JsonOption, Shop, finish, open_shop, read_moment, say, work
 from cli.training import train_model
 from regulars.errors import DataError, LakeError, MissingData, ModelMissing, RegularsError
 from serving.services.compaction import Compacted
-from training.scoring import load_churn, score_customers, value_for
+from training.scoring import cancellation_for, load_churn, score_customers, value_for
 from training.tracking import MODELS, Tracking, Version
 
 TRIED_FIRST = ("churn", "recommender")  # offers need assignments later than the horizon that a trial leaves
@@ -206,7 +206,8 @@ def _score(shop: Shop, tracking: Tracking, at: datetime) -> str:
     if champion is None:
         raise ModelMissing("no churn model has been trained")
     model, worth = load_churn(tracking, champion), value_for(tracking, as_of=at)
-    scores = score_customers(shop.tables(), model, as_of=at, settings=shop.settings, value=worth)
+    ending = cancellation_for(tracking, as_of=at)
+    scores = score_customers(shop.tables(), model, as_of=at, settings=shop.settings, value=worth, cancellation=ending)
     shop.lake.keep_scores(scores, model="churn", version=champion.number, as_of=at)
     return f"{len(scores):,} customers"
 

@@ -10,7 +10,7 @@ from serving.services.compaction import Compacted, compact
 from serving.services.generation import publish_generation
 from serving.store import open_store
 from training.deciding import offer_values
-from training.scoring import load_churn, load_offers
+from training.scoring import cancellation_for, load_churn, load_offers
 from training.tracking import Tracking
 
 
@@ -39,7 +39,7 @@ def compact_received(shop: Shop) -> Compacted:
 
 
 def publish_champions(shop: Shop, *, now: datetime) -> Published:
-    """Publish the newest scores of the churn champion, with the champion's word on offers where there is one.
+    """Publish the newest scores of the churn champion, with what is said of offers and of subscriptions where there are models.
 
     Raises:
         ModelMissing: where no churn model has been trained.
@@ -95,6 +95,7 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
             about=about,
             now=now,
             attributed_within=timedelta(days=shop.settings.attribution_days),
+            cancellation=cancellation_for(tracking, as_of=as_of),
         )
     finally:
         store.close()

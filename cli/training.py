@@ -27,6 +27,7 @@ from cli.writing import write_frame
 from features.build import read_customer_features
 from features.labels import cancellation_labels, churn_labels
 from regulars.errors import DataError
+from training.cancellation import train_cancellation
 from training.churn import train_churn
 from training.learners import learners
 from training.offers import train_offers
@@ -135,6 +136,7 @@ def train_model(
         "value": (train_value, ("horizon_days", "lookback_days", "seed", "params")),
         "recommender": (train_recommender, ("horizon_days", "seed", "params")),
         "offers": (train_offers, ("horizon_days", "seed", "outcome")),
+        "cancellation": (train_cancellation, ("horizon_days", "seed", "params")),
     }
     fit, names = accepted[model]
     asked = {**(given or {}), "params": params}

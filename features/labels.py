@@ -80,6 +80,29 @@ def cancellation_labels(
     >>> dict(zip(labels["customer_id"], labels["cancelled"].tolist()))
     {'ann': 1, 'bob': 0}
     """
+    labels = subscription_labels(tables, as_of=as_of, horizon_days=horizon_days, label_as_of=label_as_of)
+    return labels.group_by("customer_id").agg(cancelled=labels.cancelled.max()).order_by("customer_id")
+
+
+def subscription_labels(
+    tables: Tables, *, as_of: datetime, horizon_days: int, label_as_of: datetime | None = None
+) -> ibis.Table:
+    """One row per subscription that ran just before ``as_of``: subscription_id, customer_id, cancelled (int8).
+
+    Cancelled is 1 where it is cancelled in [as_of, as_of + horizon). What is known when is as for ``cancellation_labels``.
+
+    Raises:
+        MissingData: where the shop has no subscriptions, or the horizon ends after what is known.
+
+    >>> from datetime import datetime, timezone
+    >>> from features.examples import lake_rows
+    >>> rows = [{"subscription_id": place, "customer_id": "ann", "started_at": "2024-01-01", "cancelled_at": ended}
+    ...         for place, ended in (("1", "2024-05-09"), ("2", "2024-05-12"), ("3", None))]
+    >>> tables, at = {"subscriptions": lake_rows("subscriptions", rows)}, datetime(2024, 5, 10, tzinfo=timezone.utc)
+    >>> labels = subscription_labels(tables, as_of=at, horizon_days=10).execute()
+    >>> dict(zip(labels["subscription_id"], labels["cancelled"].tolist()))
+    {'2': 1, '3': 0}
+    """
     if "subscriptions" not in tables:
         raise MissingData("cancellation labels need subscriptions; import them: regulars import subscriptions FILE")
     start = moment(as_of)
@@ -95,8 +118,8 @@ def cancellation_labels(
     )
     ended = after.filter(window).select(ended_id=after.subscription_id)
     joined = running.left_join(ended, running.subscription_id == ended.ended_id)
-    labels = joined.group_by("customer_id").agg(cancelled=(joined.ended_id.count() > 0).cast("int8"))
-    return labels.order_by("customer_id")
+    labels = joined.select("subscription_id", "customer_id", cancelled=joined.ended_id.notnull().cast("int8"))
+    return labels.order_by("subscription_id")
 
 
 def _check_known(orders: Tables, end: datetime, label_as_of: datetime | None) -> None:

@@ -7,6 +7,7 @@ The frames that ``predict`` takes, and what it gives:
 
 - churn: customer_id and the columns of `regulars features` -> customer_id, churn_probability, churn_low, churn_high, reasons
 - value: the same columns -> customer_id and the columns of ``ValueModel.predict``
+- cancellation: subscription_id and the columns of ``features.subscriptions`` -> subscription_id, cancellation_probability
 - recommender: history_id, product_id, occurred_at (UTC), kind (purchase, view, cart, ...; default view) -> history_id, rank,
   product_id, score, reason. Parameters: n, placement, product_ids, repeat, moment (seconds since 1970; 0: just after each
   history's end)
@@ -25,6 +26,7 @@ import pandas as pd
 
 from regulars.errors import ArtifactError, DataError
 from regulars.models.artifact import artifact_kind
+from regulars.models.cancellation import CancellationModel
 from regulars.models.churn import ChurnModel
 from regulars.models.history import History
 from regulars.models.offers import OfferModel
@@ -58,6 +60,14 @@ class ValuePredictor:
 
     def predict(self, model_input: Frame, params: Params | None = None) -> Frame:
         return self.model.predict(model_input.set_index(_column(model_input, "customer_id"))).reset_index()
+
+
+class CancellationPredictor:
+    def __init__(self, folder: Path) -> None:
+        self.model = CancellationModel.load(folder)
+
+    def predict(self, model_input: Frame, params: Params | None = None) -> Frame:
+        return self.model.predict(model_input.set_index(_column(model_input, "subscription_id"))).reset_index()
 
 
 class RecommenderPredictor:
@@ -111,6 +121,7 @@ PREDICTORS: dict[str, Callable[[Path], Predictor]] = {
     "value": ValuePredictor,
     "recommender": RecommenderPredictor,
     "offers": OffersPredictor,
+    "cancellation": CancellationPredictor,
 }
 
 

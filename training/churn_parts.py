@@ -63,11 +63,17 @@ def fit_parts(taken: Sequence[Snapshot], *, chosen: Mapping[str, Any], seed: int
 
 
 def fit_linear_beside(
-    features: pd.DataFrame, churned: Floats, names: tuple[str, ...], *, beside: Floats, level: float = 0.0
+    features: pd.DataFrame,
+    churned: Floats,
+    names: tuple[str, ...],
+    *,
+    beside: Floats,
+    level: float = 0.0,
+    leading: Sequence[str] = LEADING,
 ) -> Linear:
     """A logistic regression with ``beside`` (n_customers,) added to every logit; a missing value counts as the median.
 
-    Newton's method from a flat start. Weights are drawn to 0 (ridge), those of ``LEADING`` features least: in a small shop
+    Newton's method from a flat start. Weights are drawn to 0 (ridge), those of ``leading`` features least: in a small shop
     the others hardly count.
 
     >>> table = pd.DataFrame({"days_since_last_order": [1.0, 2.0, 30.0, 40.0]})
@@ -83,7 +89,7 @@ def fit_linear_beside(
     scales = np.where(spread > 1e-9, spread, 1.0)
     bare = Linear(names, fills, tuple(map(float, means)), tuple(map(float, scales)), (0.0,) * len(names), 0.0)
     design = np.column_stack([np.ones(len(flat)), bare.design(features)])
-    penalty = np.diag([1e-6, *(RIDGE_LEADING if name in LEADING else RIDGE for name in names)])
+    penalty = np.diag([1e-6, *(RIDGE_LEADING if name in leading else RIDGE for name in names)])
     weights = np.zeros(design.shape[1])
     weights[0] = level
     for _ in range(30):

@@ -11,8 +11,10 @@ import pandas as pd
 
 from features.build import customer_features_by_slice
 from features.standing import STANDING_READS, buyers_standing, stage_with_risk
+from features.subscriptions import beside_customers, running_subscriptions
 from regulars.as_of import Tables
 from regulars.errors import ModelMissing
+from regulars.models.cancellation import CancellationModel
 from regulars.models.churn import ChurnModel
 from regulars.models.offers import OfferModel
 from regulars.models.value import ValueModel
@@ -40,6 +42,16 @@ def value_for(tracking: Tracking, *, as_of: datetime) -> ValueModel | None:
         return None
 
 
+def cancellation_for(tracking: Tracking, *, as_of: datetime) -> CancellationModel | None:
+    """The cancellation model that answers at ``as_of``; None where none was trained on what was known by then."""
+    try:
+        version = tracking.version_for("cancellation", as_of=as_of)
+    except ModelMissing:
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        return CancellationModel.load(tracking.fetch(version, Path(scratch)))
+
+
 def load_offers(tracking: Tracking, version: Version) -> OfferModel:
     """The offer model of a registered version."""
     with tempfile.TemporaryDirectory() as scratch:
@@ -47,22 +59,36 @@ def load_offers(tracking: Tracking, version: Version) -> OfferModel:
 
 
 def score_customers(
-    tables: Tables, model: ChurnModel, *, as_of: datetime, settings: Settings, value: ValueModel | None = None
+    tables: Tables,
+    model: ChurnModel,
+    *,
+    as_of: datetime,
+    settings: Settings,
+    value: ValueModel | None = None,
+    cancellation: CancellationModel | None = None,
 ) -> pd.DataFrame:
     """One row per customer with an order in [as_of - lookback, as_of), sorted by customer_id.
 
     Columns: customer_id, churn_probability, churn_low, churn_high (0-1), risk (low, medium, high), reasons (JSON), method
     (blend, or buy_till_you_die where the shop is too small for it), with a value model what it predicts, next_order_at
-    (UTC) with its bounds and value_at_risk (churn_probability x predicted_value), who they are (see
+    (UTC) with its bounds and value_at_risk (churn_probability x predicted_value), with a cancellation model and subscriptions
+    cancellation_probability (0-1, the highest of those that run; null without one), who they are (see
     ``features.standing``), support_priority, and the features that a profile shows. ``support_priority`` is the place (0-1, 1
     first) in a queue by value at risk; without a value model by churn_probability x the last year's money.
     """
     scores, facts, everybody = [], [], []
+    running = None
+    if cancellation is not None and "subscriptions" in tables:
+        running = running_subscriptions(tables, as_of=as_of).execute()
     for features in customer_features_by_slice(tables, as_of=as_of):
         everybody.append(features[["customer_id", *STANDING_READS]])
         eligible = features[features["days_since_last_order"] <= model.lookback_days]
         eligible = eligible.sort_values("customer_id").set_index("customer_id")
-        scores.append(_predicted(eligible, model, value, as_of=as_of, settings=settings))
+        answered = _predicted(eligible, model, value, as_of=as_of, settings=settings)
+        if cancellation is not None and running is not None:
+            mine = beside_customers(running[running["customer_id"].isin(eligible.index)], eligible.reset_index())
+            answered["cancellation_probability"] = cancellation.of_customers(mine).reindex(answered.index)
+        scores.append(answered)
         facts.append(eligible[[*SHOWN, "money_365d"]])
     scored, known = _together(scores), _together(facts)
     standing = buyers_standing(

@@ -34,7 +34,7 @@ from regulars.settings import Settings
 from training.plots import comparison_figure
 from training.results import Trained
 
-MODELS = ("churn", "value", "recommender", "offers")
+MODELS = ("churn", "value", "recommender", "offers", "cancellation")
 ARTIFACT, DATA = "model", "data"
 LOADER = "regulars.pyfunc"
 COMPARISON, HISTORY = "comparison", "history"

@@ -66,6 +66,7 @@ PROFILE = {
     "predicted_value_365d": 20.4,
     "predicted_orders_365d": 1.2,
     "value_at_risk": 1.78,
+    "cancellation_probability": None,
     "support_priority": 0.42,
     "rhythm_days": 2.0,
     "last_order_at": "2017-01-08T12:00:00+00:00",

@@ -17,8 +17,10 @@ from features.offer_facts import offer_facts
 from features.products import product_features
 from features.retention import By, retention
 from features.standing import STANDING, customer_standing, stage_with_risk
+from features.subscriptions import beside_customers, running_subscriptions
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
+from regulars.models.cancellation import CancellationModel
 from regulars.settings import Settings
 from serving.services.attribution import SETTLED, WINDOW, attribute
 from serving.services.history import pack
@@ -61,12 +63,14 @@ def publish_generation(
     about: Mapping[str, Any],
     now: datetime,
     attributed_within: timedelta = WINDOW,
+    cancellation: CancellationModel | None = None,
 ) -> dict[str, int]:
     """The numbers of what was published: generation, customers, products, offers.
 
     ``scores``: a row per scored customer as ``regulars score`` writes it. ``offer_values``: customer_id, offer_id,
     expected_uplift, expected_value, and where known uplift_se and expected_without. ``attributed_within``: see
-    ``attribute``. The generation that answered is kept until the next publishing, for readers of it.
+    ``attribute``. ``cancellation`` answers for everybody with a running subscription, whether they order or not. The
+    generation that answered is kept until the next publishing, for readers of it.
 
     Raises:
         StoreError: where another publishing that began later has finished; nothing is changed then.
@@ -75,10 +79,9 @@ def publish_generation(
     rules = saved_rules(store)
     told = dict(about) | {"product_rules": [asdict(rule) for rule in rules]}
     generation = begin_generation(store, as_of=as_of, about=json.dumps(told))
+    people = _profiles(tables, scores, offer_values, as_of=as_of, about=about, cancellation=cancellation)
     counts = {
-        "customers": add_rows(
-            store, profiles, generation, chunked(_profiles(tables, scores, offer_values, as_of=as_of, about=about))
-        ),
+        "customers": add_rows(store, profiles, generation, chunked(people)),
         "products": add_rows(store, products, generation, chunked(_products(tables, rules, as_of=as_of))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
     }
@@ -114,6 +117,7 @@ def _profiles(
     *,
     as_of: datetime,
     about: Mapping[str, Any],
+    cancellation: CancellationModel | None,
 ) -> Iterator[Row]:
     reach = contacts(tables, as_of=as_of)
     names = _about_customers(tables, as_of=as_of)
@@ -123,7 +127,8 @@ def _profiles(
     made = _offers_by_customer(offer_values, worth=float(about.get("worth", 1.0)))
     facts = offer_facts(tables, as_of=as_of).to_dict("index")
     attributes = customer_attributes(tables, as_of=as_of).to_dict("index")
-    everybody = reach.index.union(names.index).union(stand.index).union(scored.index)
+    ending = _cancelling(tables, bought, cancellation, as_of=as_of)
+    everybody = reach.index.union(names.index).union(stand.index).union(scored.index).union(list(ending))
     told, known, standing = names.to_dict("index"), bought.to_dict("index"), stand.to_dict("index")
     answered, reached = scored.to_dict("index"), reach.to_dict("index")
     for customer in everybody:
@@ -140,6 +145,7 @@ def _profiles(
             "reasons": score.get("reasons", "[]"),
             "profile": json.dumps(
                 _profile(known.get(customer, {}), who, score, as_of)
+                | {"cancellation_probability": ending.get(customer)}
                 | made.get(customer, {})
                 | {"facts": _facts(facts.get(customer, {}), attributes.get(customer, {}))}
             ),
@@ -203,6 +209,17 @@ def _standing(tables: Tables, bought: pd.DataFrame, *, as_of: datetime, about: M
         loyal_orders=int(about.get("loyal_orders", Settings.loyal_orders)),
         tiers=about.get("tiers", Settings.tiers),
     )
+
+
+def _cancelling(
+    tables: Tables, bought: pd.DataFrame, model: CancellationModel | None, *, as_of: datetime
+) -> dict[str, float]:
+    """Customer -> the highest probability over their running subscriptions; empty without a model or subscriptions."""
+    if model is None or "subscriptions" not in tables:
+        return {}
+    running = running_subscriptions(tables, as_of=as_of).execute()
+    customers = beside_customers(running, bought.reset_index())
+    return {str(name): float(chance) for name, chance in model.of_customers(customers).items()}
 
 
 def _about_customers(tables: Tables, *, as_of: datetime) -> pd.DataFrame:

@@ -50,12 +50,21 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
             "occurred_at": "2024-04-03",
         }
     ).to_csv(shop.home / "outcomes.csv", index=False)
+    pd.DataFrame(
+        {
+            "subscription_id": range(100),
+            "customer_id": [*customers[:99], "subscriber"],  # who never ordered
+            "started_at": "2023-11-01",
+            "cancelled_at": ["2024-04-20" if number % 3 == 1 else None for number in range(100)],
+        }
+    ).to_csv(shop.home / "subscriptions.csv", index=False)
     shop.run("import", "orders", shop.home / "orders.parquet")
-    for table in ("customers", "offers", "assignments", "outcomes"):
+    for table in ("customers", "offers", "assignments", "outcomes", "subscriptions"):
         shop.run("import", table, shop.home / f"{table}.csv")
     shop.run("train", "churn", "--as-of", AS_OF, "--horizon", "28")
     shop.train_recommender("--as-of", AS_OF, "--horizon", "28")
     shop.run("train", "offers", "--as-of", AS_OF, "--outcome", "visited")
+    shop.run("train", "cancellation", "--as-of", AS_OF)
     shop.run("score", "--as-of", AS_OF, "--out", shop.home / "scores.parquet")
     shop.run("publish")
     return shop
@@ -69,6 +78,21 @@ def test_scores_have_one_row_per_eligible_customer(shop: Shop) -> None:
     assert (scores["churn_probability"] <= scores["churn_high"]).all()
     assert set(scores["risk"]) <= {"low", "medium", "high"}
     assert all(json.loads(reasons) for reasons in scores["reasons"])
+
+
+def test_cancellation_is_told_of_who_has_a_running_subscription(shop: Shop) -> None:
+    rows = pd.read_csv(shop.home / "subscriptions.csv")
+    running = set(rows.loc[rows["cancelled_at"].isna(), "customer_id"])
+    scores = pd.read_parquet(shop.home / "scores.parquet").set_index("customer_id")["cancellation_probability"]
+    told = scores.dropna()
+    assert set(told.index) == running & set(scores.index)
+    assert told.between(0.001, 0.5).all()
+    again = shop.json("train", "cancellation", "--as-of", "2024-05-01", "--horizon", 14)
+    assert (again["version"], again["aliases"], again["settings"]["horizon_days"]) == (2, ["challenger"], 14)
+    assert "--force" in shop.run("compare", "cancellation", expect=2).stderr
+    shop.run("promote", "cancellation", 2, expect=1)
+    assert shop.json("promote", "cancellation", 2, "--force")["aliases"] == ["champion"]
+    assert shop.json("rollback", "cancellation")["version"] == 1
 
 
 def test_recommend_gives_every_customer_of_the_file_rows(shop: Shop) -> None:
@@ -177,6 +201,7 @@ def test_the_readmes_own_example_works(tmp_path: Path) -> None:
         (("score", "--as-of", "1999-01-01", "--out", "s.csv"), 1, "regulars train churn"),
         (("import", "nothing", "x.csv"), 2, "orders"),
         (("train", "churn", "--as-of", "yesterday"), 2, "yesterday"),
+        (("train", "cancellation", "--as-of", "2020-01-01"), 1, "give a later --as-of"),
         (("publish", "--nonsense"), 2, "nonsense"),
         (("list", "nobody"), 2, "at-risk"),
     ],
@@ -205,6 +230,7 @@ def test_the_service_answers(shop: Shop) -> None:
         churn = ask.get(f"/v1/customers/{customer}/churn").json()
         assert churn["interval"][0] <= churn["probability"] <= churn["interval"][1]
         assert churn["definition"]["horizon_days"] == 28
+        assert 0 < ask.get("/v1/customers/subscriber").json()["cancellation_probability"] < 1
         written = ask.get("/v1/lists/at-risk", params={"channel": "email", "limit": 1000}).json()["items"]
         numbers = pd.read_csv(shop.home / "customers.csv").set_index("customer_id")["consent_email"]
         assert written
@@ -278,6 +304,7 @@ def test_retrain_does_what_is_new_and_skips_the_rest(tmp_path: Path) -> None:
         "train value": "done",
         "train recommender": "done",
         "train offers": "skipped",
+        "train cancellation": "skipped",
         "score": "done",
         "publish": "done",
     }

@@ -165,6 +165,7 @@ def test_a_profile_says_what_is_known(service: Service) -> None:
     assert (body["rfm"], body["segment"], body["tier"]) == ("355", "loyal", "bronze")
     assert (body["next_tier"], body["money_to_next_tier"]) == ("silver", 245.0)
     assert body["next_order_interval"] is None
+    assert body["cancellation_probability"] is None
     assert body["next_order_expected_at"].startswith("2024-06-10")
     assert body["consents"] == {"email": True, "sms": None, "push": None, "ads": True}
     assert service.ask("/v1/customers/zoe").json()["stage"] == "lead"

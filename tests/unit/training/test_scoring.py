@@ -8,12 +8,15 @@ import pandas as pd
 import pytest
 
 from features.build import customer_features_by_slice
+from features.sources.files import import_file
 from features.sources.simulated import import_simulated
 from regulars.engine import connect
 from regulars.lake import Lake
 from regulars.settings import Settings
 from regulars.slices import LakeTables
+from regulars.tables import TABLES
 from tests.builders import at
+from training.cancellation import train_cancellation
 from training.churn import train_churn
 from training.learners import learners
 from training.scoring import score_customers
@@ -32,18 +35,32 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake]:
         lake = Lake(folder / "lake")
         refused, truth = folder / "refused", folder / "truth.parquet"
         import_simulated(lake, customers=250, seed=5, name="mail_order", refused_folder=refused, truth_file=truth)
+        _subscribe(lake, folder)
         yield lake
+
+
+def _subscribe(lake: Lake, folder: Path) -> None:
+    """Every second customer has subscribed, every fifth of these has cancelled."""
+    customers = sorted(set(lake.tables(connect("duckdb"))["orders"].customer_id.execute()))[::2]
+    rows = pd.DataFrame({"subscription_id": customers, "customer_id": customers, "started_at": "2023-02-01"})
+    rows["cancelled_at"] = ["2023-08-20" if place % 5 == 0 else None for place in range(len(rows))]
+    rows.to_csv(folder / "subscriptions.csv", index=False)
+    given = {"mapping": {}, "timezone": "UTC", "refused_folder": folder / "refused"}
+    import_file(lake, TABLES["subscriptions"], folder / "subscriptions.csv", **given)
 
 
 def test_slices_say_what_the_whole_says(lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sliced = lake.tables(connect("duckdb"))
     churn = train_churn(sliced, as_of=AS_OF, horizon_days=28, params=QUICK | {"members": 2}).model
     value = train_value(sliced, as_of=AS_OF, horizon_days=28, params=QUICK).model
+    ending = train_cancellation(sliced, as_of=AS_OF, params=QUICK).model
+    models = {"value": value, "cancellation": ending}
     settings = Settings(tmp_path, tmp_path / "lake", "sqlite://", "sqlite://")
-    found = score_customers(sliced, churn, as_of=AS_OF, settings=settings, value=value)
+    found = score_customers(sliced, churn, as_of=AS_OF, settings=settings, **models)
     monkeypatch.setattr("regulars.slices.ROWS_PER_SLICE", 1_000_000)
-    whole = score_customers(lake.tables(connect("duckdb")), churn, as_of=AS_OF, settings=settings, value=value)
+    whole = score_customers(lake.tables(connect("duckdb")), churn, as_of=AS_OF, settings=settings, **models)
     assert len(found) > 100
+    assert found["cancellation_probability"].notna().sum() > 20
     assert found["customer_id"].is_monotonic_increasing
     pd.testing.assert_frame_equal(found.drop(columns="reasons"), whole.drop(columns="reasons"), rtol=1e-9)
     for mine, other in zip(map(json.loads, found["reasons"]), map(json.loads, whole["reasons"]), strict=True):
