@@ -91,7 +91,7 @@ def _measured(wrk: str, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
                 timeout=20,
             ).json()
             each = len(names) // TIMES
-            first = [_load(wrk, ours, key, names, folder, start=each * number) for number in range(TIMES)]
+            first = [loaded(wrk, ours, key, names, folder, start=each * number) for number in range(TIMES)]
             degrees = httpx.get(f"{ours}/health/ready").json()["latest_answers"]
             another = _again(wrk, ours, key, names[:AGAIN], folder, more=ANOTHER)
             again = _again(wrk, ours, key, names[:AGAIN], folder)
@@ -109,8 +109,8 @@ def _measured(wrk: str, key: str, names: Sequence[str]) -> list[dict[str, Any]]:
         ]
         with answering(server, "/v1/recommendations", cwd=folder) as bare:
             until_idle()
-            plain = _median([_load(wrk, bare, key, names, folder, start=0) for _ in range(TIMES)])
-    asked = _median(first)
+            plain = median_of([loaded(wrk, bare, key, names, folder, start=0) for _ in range(TIMES)])
+    asked = median_of(first)
     shared = {
         "customers": len(names),
         "products_per_answer": len(body["items"]),
@@ -146,15 +146,15 @@ class Load:
 def _again(wrk: str, address: str, key: str, names: Sequence[str], folder: Path, *, more: str = "") -> Load:
     """Once nothing of them is remembered, and without the first run, in which they are asked for the first time."""
     time.sleep(REMEMBERED_S)
-    return _median([_load(wrk, address, key, names, folder, start=0, more=more) for _ in range(TIMES + 1)][1:])
+    return median_of([loaded(wrk, address, key, names, folder, start=0, more=more) for _ in range(TIMES + 1)][1:])
 
 
-def _median(loads: Sequence[Load]) -> Load:
+def median_of(loads: Sequence[Load]) -> Load:
     """The load with the median number of answers, of an odd number of loads."""
     return sorted(loads, key=lambda load: load.per_second)[len(loads) // 2]
 
 
-def _load(wrk: str, address: str, key: str, names: Sequence[str], folder: Path, *, start: int, more: str = "") -> Load:
+def loaded(wrk: str, address: str, key: str, names: Sequence[str], folder: Path, *, start: int, more: str = "") -> Load:
     """What wrk says; raises RuntimeError where any answer was an error."""
     script = folder / "load.lua"
     script.write_text(LOAD.format(names=",".join(map(json.dumps, names)), start=start, more=more))

