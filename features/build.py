@@ -14,6 +14,7 @@ from features.customers.orders import Orders, customer_orders, order_sums
 from features.customers.purchases import FEATURES, TYPES, purchase_features
 from features.customers.season import shop_order_ratio
 from features.customers.service import APART, BY_CUSTOMER, Family, is_count, present
+from features.customers.subscriptions import announced_then
 from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
 from regulars.engine import by_customer
@@ -140,7 +141,9 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
     if "orders" not in tables:
         raise MissingData("customer features need orders; import them first: regulars import orders FILE")
     known = {
-        name: known_at(tables[name], TABLES[name], as_of=as_of)
+        name: known_at(
+            announced_then(tables[name]) if name == "subscriptions" else tables[name], TABLES[name], as_of=as_of
+        )
         for name in ("orders", "products", *_SERVICE_TABLES)
         if name in tables
     }

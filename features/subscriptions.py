@@ -9,7 +9,8 @@ from features.arithmetic import DAY, count_where, microseconds, microseconds_at
 from features.build import customer_features_by_slice, feature_names
 from features.customers.season import FEATURES as SEASON
 from features.customers.subscriptions import FEATURES as SUMMED
-from regulars.as_of import RECEIVED, Tables, known_at
+from features.customers.subscriptions import announced_then
+from regulars.as_of import Tables, known_at
 from regulars.errors import MissingData
 from regulars.tables import TABLES
 
@@ -37,8 +38,7 @@ def running_subscriptions(tables: Tables, *, as_of: datetime) -> ibis.Table:
 
     Days are counted to ``as_of`` with fractions. What is of the customer counts other subscriptions: those that run, the
     paused ones among them, and those cancelled. A pause that ended is not known. ``subscription_days_to_renewal`` is null
-    where no renewal is still to come, and where the row does not say when it was received: an export without that holds
-    today's renewals, of cancelled subscriptions the last, and would tell the past who stayed.
+    where no renewal is still to come, or nobody says when it was announced (``announced_then``).
 
     Raises:
         MissingData: where the shop has no subscriptions.
@@ -56,9 +56,7 @@ def running_subscriptions(tables: Tables, *, as_of: datetime) -> ibis.Table:
         raise MissingData(
             "a model of cancellation needs subscriptions; import them: regulars import subscriptions FILE"
         )
-    rows = tables["subscriptions"]
-    rows = rows.mutate(renews_at=ibis.ifelse(rows[RECEIVED].notnull(), rows.renews_at, ibis.null("timestamp")))
-    rows = known_at(rows, TABLES["subscriptions"], as_of=as_of)
+    rows = known_at(announced_then(tables["subscriptions"]), TABLES["subscriptions"], as_of=as_of)
     now = microseconds_at(as_of)
     rows = rows.select(
         "subscription_id",

@@ -6,6 +6,7 @@ import ibis
 
 from features.arithmetic import DAY, count_where, microseconds
 from features.customers.orders import Orders
+from regulars.as_of import RECEIVED
 
 READS = ("subscriptions",)
 FEATURES = (
@@ -17,11 +18,19 @@ FEATURES = (
 )
 
 
+def announced_then(rows: ibis.Table) -> ibis.Table:
+    """All versions of subscriptions, ``renews_at`` only where the row says when it was received.
+
+    An export without that holds today's renewals, of cancelled subscriptions the last, and would tell the past who stayed.
+    """
+    return rows.mutate(renews_at=ibis.ifelse(rows[RECEIVED].notnull(), rows.renews_at, ibis.null("timestamp")))
+
+
 def subscriptions(known: Mapping[str, ibis.Table], orders: Orders, sums: ibis.Table) -> ibis.Table:
     """One row per customer who ever subscribed.
 
     ``count_subscriptions`` are those not cancelled, paused ones among them. ``days_to_renewal``: until the first of them that
-    is still to come, null where none is announced.
+    is still to come, null where none is announced, or nobody says when it was (``announced_then``).
     """
     rows = known["subscriptions"]
     rows = rows.select(

@@ -282,8 +282,9 @@ def test_subscriptions_by_hand(duck: ibis.BaseBackend) -> None:
         {"started_at": day("2024-01-01"), "renews_at": day("2024-06-03"), "cancelled_at": day("2024-05-22")},
     ]
     rows = [row | {"subscription_id": str(place), "customer_id": "ann"} for place, row in enumerate(rows)]
+    check(features_of(duck, subscriptions=rows), "ann", days_to_renewal=NOTHING)  # an export of some later day
     check(
-        features_of(duck, subscriptions=rows),
+        features_of(duck, subscriptions=[row | {"received_at": day("2024-05-02")} for row in rows]),
         "ann",
         count_subscriptions=2.0,
         count_subscriptions_paused=1.0,
