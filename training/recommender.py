@@ -26,8 +26,8 @@ from training.visits import Visits, read_visits
 log = logging.getLogger(__name__)
 
 PARAMS: dict[str, Any] = {
-    "models": 2,
-    "trees": 40,
+    "models": 4,
+    "trees": 60,
     "learning_rate": 0.15,
     "num_leaves": 31,
     "min_data_in_leaf": 100,
