@@ -5,6 +5,7 @@ microseconds since 1970, days whole UTC days since 1970, money whole ten-thousan
 float64, which holds whole numbers up to 2**53 and their sums exactly, and is summed faster than integers that may overflow.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import ibis
@@ -21,6 +22,26 @@ EPOCH = moment(datetime(1970, 1, 1, tzinfo=UTC))
 def microseconds(time: Value) -> Value:
     """Whole microseconds since 1970 of a UTC time column."""
     return time.delta(ibis.literal(EPOCH, "timestamp"), unit="microsecond").cast("int64")
+
+
+@dataclass(frozen=True)
+class Moment:
+    """``now``: a moment in microseconds since 1970, to which days are counted.
+
+    >>> Moment(3 * DAY + 5).today, Moment(3 * DAY).since(0.5) == 5 * DAY // 2
+    (3, True)
+    """
+
+    now: int
+
+    @property
+    def today(self) -> int:
+        """The UTC day of the moment, as days since 1970."""
+        return self.now // DAY
+
+    def since(self, days: float) -> int:
+        """The microseconds since 1970 at ``days`` before the moment."""
+        return self.now - int(days * DAY)
 
 
 def microseconds_at(as_of: datetime) -> int:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from features.arithmetic import DAY
+from features.arithmetic import DAY, Moment
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -49,13 +49,13 @@ class Spans:
 
 
 @dataclass(frozen=True)
-class Histories:
+class Histories(Moment):
     """The history of each of ``customers``, who all have an order, known just before a moment.
 
     By line, (n_lines,): ``discount``, ``is_discounted``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
     line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days`` (whole days since 1970)
     and ``day_money``. By customer, (n,): how many different ``products``, ``recent_products`` (of the last 90 days) and
-    ``categories``. Money is in ten-thousandths. ``now`` is the moment in microseconds since 1970.
+    ``categories``. Money is in ten-thousandths.
     """
 
     customers: pa.Array
@@ -72,16 +72,6 @@ class Histories:
     products: Floats
     recent_products: Floats
     categories: Floats
-    now: int
-
-    @property
-    def today(self) -> int:
-        """The UTC day of the moment, as days since 1970."""
-        return self.now // DAY
-
-    def since(self, days: float) -> int:
-        """The microseconds since 1970 at ``days`` before the moment."""
-        return self.now - int(days * DAY)
 
     @cached_property
     def first_ordered(self) -> Ints:

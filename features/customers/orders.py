@@ -6,30 +6,19 @@ from datetime import datetime
 
 import ibis
 
-from features.arithmetic import DAY, day_number, microseconds, microseconds_at
+from features.arithmetic import Moment, day_number, microseconds, microseconds_at
 
 
 @dataclass(frozen=True)
-class Orders:
+class Orders(Moment):
     """What was known just before a moment, of known customers.
 
     ``orders``: one row per customer and order: customer_id, order_id, ordered (microseconds since 1970 of the order's first
-    line), count_lines. ``days``: one row per customer and UTC day with an order: customer_id, day. ``now`` is the moment in
-    microseconds.
+    line), count_lines. ``days``: one row per customer and UTC day with an order: customer_id, day.
     """
 
     orders: ibis.Table
     days: ibis.Table
-    now: int
-
-    @property
-    def today(self) -> int:
-        """The UTC day of the moment, as days since 1970."""
-        return self.now // DAY
-
-    def since(self, days: float) -> int:
-        """The microseconds since 1970 at ``days`` before the moment."""
-        return self.now - int(days * DAY)
 
 
 def customer_orders(known: Mapping[str, ibis.Table], *, as_of: datetime) -> Orders:

@@ -65,9 +65,8 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
     """
     one_at_a_time(connection)
     ids = sorted({row.message_id for row in rows})
-    known = set(
-        connection.execute(select(events.c.origin, events.c.message_id).where(events.c.message_id.in_(ids))).tuples()
-    )
+    same_ids = select(events.c.origin, events.c.message_id).where(events.c.message_id.in_(ids))
+    known = set(map(tuple, connection.execute(same_ids)))
     added: list[bool] = []
     fresh: list[dict[str, Any]] = []
     for row in rows:

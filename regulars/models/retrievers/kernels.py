@@ -38,6 +38,13 @@ SUMS = Sums()
 
 
 @njit(cache=True, nogil=True)
+def _add(row: int, value: float, sums: Floats, touched: Words) -> None:
+    """``sums[row] += value``, and the row is touched."""
+    sums[row] += value
+    touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+
+
+@njit(cache=True, nogil=True)
 def add_neighbours(
     rows: NDArray[np.int32],
     values: NDArray[np.float32],
@@ -52,8 +59,7 @@ def add_neighbours(
         for near in range(rows.shape[1]):
             row = rows[product, near]
             if row >= 0:
-                sums[row] += values[product, near] * weight
-                touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+                _add(row, values[product, near] * weight, sums, touched)
 
 
 @njit(cache=True, nogil=True)
@@ -70,9 +76,7 @@ def add_spans(
     for place in range(len(chosen)):
         one, weight = chosen[place], weights[place]
         for at in range(starts[one], starts[one + 1]):
-            row = rows[at]
-            sums[row] += values[at] * weight
-            touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+            _add(rows[at], values[at] * weight, sums, touched)
 
 
 @njit(cache=True, nogil=True)
@@ -178,9 +182,7 @@ def looked_up(found: Rows, scores: Floats, rows: Rows) -> Floats:
 def add_rows(rows: NDArray[Any], values: Floats, sums: Floats, touched: Words) -> None:
     """``sums[rows[i]] += values[i]``."""
     for place in range(len(rows)):
-        row = rows[place]
-        sums[row] += values[place]
-        touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+        _add(rows[place], values[place], sums, touched)
 
 
 @njit(cache=True, nogil=True)
@@ -219,9 +221,7 @@ def visits_holding(
     for place in range(len(visit)):
         value = (place + 1) / len(visit)
         for at in range(starts[visit[place]], starts[visit[place] + 1]):
-            row = postings[at]
-            sums[row] += value
-            touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+            _add(postings[at], value, sums, touched)
 
 
 @njit(cache=True, nogil=True)

@@ -32,14 +32,3 @@ def best(reached: Reached, n: int) -> Rows:
 def scores_at(reached: Reached, rows: Rows) -> Floats:
     """The score of each of ``rows``; 0 for what was not reached."""
     return looked_up(*reached, rows)
-
-
-def spans(starts: Rows, lengths: Rows) -> Rows:
-    """The places start, start + 1, ... of each span, one span after the other.
-
-    >>> spans(np.array([5, 0]), np.array([2, 3])).tolist()
-    [5, 6, 0, 1, 2]
-    """
-    ends = np.cumsum(lengths)
-    total = int(ends[-1]) if len(ends) else 0
-    return np.arange(total) + np.repeat(starts - (ends - lengths), lengths)

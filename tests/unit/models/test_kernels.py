@@ -4,7 +4,18 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regulars.models.retrievers.kernels import SUMS, add_neighbours, add_spans, collected, looked_up
+from regulars.models.pair_kernels import looked_up_columns, rank_rows
+from regulars.models.retrievers.kernels import (
+    SUMS,
+    add_neighbours,
+    add_rows,
+    add_spans,
+    collected,
+    cosines,
+    highest,
+    looked_up,
+    products_of_visits,
+)
 
 SEEDS = st.integers(0, 10_000)
 
@@ -56,3 +67,65 @@ def test_scores_are_looked_up_and_absent_ones_are_zero() -> None:
     found, scores = np.array([2, 5, 9]), np.array([1.0, 2.0, 3.0])
     assert looked_up(found, scores, np.array([9, 2, 3, 99, 0])).tolist() == [3.0, 1.0, 0.0, 0.0, 0.0]
     assert looked_up(found[:0], scores[:0], np.array([1])).tolist() == [0.0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_the_highest_come_first_ties_by_row(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = np.flatnonzero(rng.random(200) < rng.random())
+    scores = rng.integers(-2, 6, len(found)).astype(float)  # few values, so many ties
+    n = int(rng.integers(0, 40))
+    order = np.lexsort((found, -scores))
+    assert highest(found, scores, n).tolist() == found[order][scores[order] > 0][:n].tolist()
+
+
+def test_every_bit_of_a_word_is_collected_and_cleared() -> None:
+    sums, touched = SUMS.of(200)
+    rows = np.array([0, 7, 8, 63, 64, 127, 128, 199])
+    add_rows(np.append(rows, 5), np.append(np.arange(1.0, 9.0), 0.0), sums, touched)  # a sum of 0 is left out
+    found, scores = collected(sums, touched)
+    assert (found.tolist(), scores.tolist()) == (rows.tolist(), list(range(1, 9)))
+    assert not sums.any()
+    assert not touched.any()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
+def test_columns_hold_what_is_looked_up_alone(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    parts = [np.flatnonzero(rng.random(500) < share) for share in (0.0, 0.02, 0.9)]
+    scores = [rng.random(len(part)) for part in parts]
+    rows = np.flatnonzero(rng.random(500) < 0.1)
+    into = np.full((3, len(rows)), -1.0)
+    ends = np.cumsum([len(part) for part in parts])
+    looked_up_columns(np.concatenate(parts), np.concatenate(scores), ends, rows, into)
+    for column, part, told in zip(into, parts, scores, strict=True):
+        assert column.tolist() == looked_up(part, told, rows).tolist()
+
+
+def test_ranks_are_of_what_was_told_the_first_of_equals_before() -> None:
+    into = np.empty((1, 5))
+    rank_rows(np.array([[0.0] * 5, [0.2, 0.0, 0.5, 0.2, 0.1]]), np.array([1]), into)
+    np.testing.assert_array_equal(into, [[2.0, np.nan, 1.0, 3.0, 4.0]])
+
+
+def test_the_cosine_of_words_by_hand() -> None:
+    """Products 0: word 0; 1: words 0 and 1 alike; 2: no words. Asked with product 0 twice as much as product 1."""
+    half = 0.5**0.5
+    words, weights = np.array([0, 0, 1], np.int32), np.array([1.0, half, half], np.float32)
+    starts = np.array([0, 1, 3, 3])
+    told = cosines(words, weights, starts, 2, np.array([0, 1]), np.array([2.0, 1.0]), np.array([0, 1, 2]))
+    asked = np.array([2 + half, half]) / np.hypot(2 + half, half)
+    np.testing.assert_allclose(told, [asked[0], half * asked.sum(), 0.0], rtol=1e-6)
+
+
+def test_products_of_alike_visits_by_hand() -> None:
+    """The current visit is 4, 5 (5 the latest). Visit 0: 5, 7, 8 parts from it at 5; visit 1: 9, 4 at 4, one step earlier."""
+    products, starts = np.array([5, 7, 8, 9, 4], np.int32), np.array([0, 3, 5])
+    rows, weights, after = products_of_visits(
+        np.array([0, 1]), np.array([1.0, 0.5]), np.array([4, 5]), products, starts, 2.0
+    )
+    assert rows.tolist() == [5, 7, 8, 9, 4]
+    np.testing.assert_allclose(weights, [1.0, 1.0, 1.0, 0.45, 0.45])
+    np.testing.assert_allclose(after, [0.0, np.exp(-0.5), np.exp(-1.0), 0.0, 0.0])

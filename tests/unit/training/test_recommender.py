@@ -45,6 +45,21 @@ def test_it_stands_beside_its_baselines_and_beats_popularity(orders: list, tmp_p
     assert (ours[["difference", "difference_low", "difference_high"]] == 0).all().all()
 
 
+def test_lists_of_new_products_and_what_scores_come_to_are_judged_too(
+    orders: list, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("training.judging.LEAST_CHECKED", 10)  # a small shop
+    table = train_recommender(shop(tmp_path, orders=orders), as_of=END, params=SMALL).table
+    wide = table.pivot(index="model", columns="metric", values="value")
+    asked, mixed = wide["recall@20, repeat=never"], wide["recall@20 of new"]
+    assert set(asked.dropna().index) == {*BOTH, "EASE", "TIFU-KNN", "regulars"}
+    assert (asked >= mixed).all()  # the same products are looked for, and nothing else takes a place
+    assert asked["personal top"] > mixed["personal top"]
+    said = table[table["metric"] == "ece of score@20"]
+    assert list(said["model"]) == ["regulars"]
+    assert 0 <= said["low"].item() <= said["value"].item() <= said["high"].item() < 0.5
+
+
 def test_scores_are_probabilities_in_falling_order_also_for_what_is_new(orders: list, tmp_path: Path) -> None:
     model = train_recommender(shop(tmp_path, orders=orders), as_of=END, params=SMALL).model
     assert model.about["score"] == "probability of a purchase within 28 days"
