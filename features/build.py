@@ -19,7 +19,7 @@ from features.interactions import owned_events
 from regulars.as_of import Tables, known_at
 from regulars.engine import by_customer
 from regulars.errors import MissingData
-from regulars.slices import LakeTables, one_ahead
+from regulars.slices import LakeTables, ahead
 from regulars.tables import TABLES
 
 
@@ -60,8 +60,7 @@ def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     Raises:
         MissingData: where the shop has no orders table.
     """
-    slices = list(customer_features_by_slice(tables, as_of=as_of))
-    return slices[0] if len(slices) == 1 else pd.concat(slices, ignore_index=True)
+    return pa.concat_tables(_by_slice(tables, as_of=as_of)).to_pandas()
 
 
 def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pd.DataFrame]:
@@ -72,25 +71,31 @@ def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[p
     Raises:
         MissingData: where the shop has no orders table.
     """
+    return (rows.to_pandas() for rows in _by_slice(tables, as_of=as_of))
+
+
+def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pa.Table]:
     base = read_base(tables, as_of=as_of)
     if base.lines.get_backend().name == "pyspark":
-        yield customer_features(tables, as_of=as_of).execute()
+        yield customer_features(tables, as_of=as_of).to_pyarrow()
         return
     make = _make_of_lines(tables, as_of=as_of)
-    base = base.named(tables) if isinstance(tables, LakeTables) else base
-    families = present(BY_CUSTOMER, tables)
-    apart = [(family, _made(family, base).execute().set_index("customer_id")) for family in present(APART, tables)]
-    columns = ["customer_id", *feature_names(tables)]
+    families, all_at_once = present(BY_CUSTOMER, tables), present(APART, tables)
+    base = base.named(tables) if isinstance(tables, LakeTables) and (families or all_at_once) else base
+    apart = [(family, _made(family, base).execute().set_index("customer_id")) for family in all_at_once]
 
-    def joined(slice_: list[pa.Table]) -> pd.DataFrame:
+    def joined(slice_: list[pa.Table]) -> pa.Table:
         lines, *others = slice_
-        rows = make(lines).to_pandas()
+        rows = make(lines)
+        customers = rows["customer_id"].to_pandas()
         found = [other.to_pandas().set_index("customer_id") for other in others]
-        beside = [_beside(rows, *pair) for pair in (*zip(families, found, strict=True), *apart)]
-        return pd.concat([rows, *beside], axis=1)[columns]
+        for family, said in (*zip(families, found, strict=True), *apart):
+            for name, column in _beside(customers, family, said).items():
+                rows = rows.append_column(name, pa.array(column))
+        return rows
 
     expressions = [base.lines, *(_made(family, base) for family in families)]
-    yield from one_ahead(joined, _slice_by_slice(tables, expressions))
+    yield from ahead(joined, _slice_by_slice(tables, expressions))
 
 
 def _make_of_lines(tables: Tables, *, as_of: datetime) -> Callable[[pa.Table], pa.Table]:
@@ -101,10 +106,9 @@ def _made(family: Family, base: "Base") -> ibis.Table:
     return family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
 
 
-def _beside(rows: pd.DataFrame, family: Family, found: pd.DataFrame) -> pd.DataFrame:
-    """What a family found, indexed by customer_id, of the customers in ``rows``, indexed as these are."""
-    beside = found.reindex(rows["customer_id"]).set_axis(rows.index)
-    return beside.fillna({name: 0.0 for name in family.features if is_count(name)})
+def _beside(customers: pd.Series, family: Family, found: pd.DataFrame) -> pd.DataFrame:
+    """What a family found, indexed by customer_id, of ``customers``, in their order."""
+    return found.reindex(customers).fillna({name: 0.0 for name in family.features if is_count(name)})
 
 
 def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterator[list[pa.Table]]:

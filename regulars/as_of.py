@@ -80,8 +80,12 @@ def known_at(rows: ibis.Table, table: Table, *, as_of: datetime) -> ibis.Table:
     ``created_at`` are all there: ``known_tables`` leaves out those that nobody had bought or looked at.
     """
     at = ibis.literal(moment(as_of), "timestamp")
+    own = own_time(rows, table)
+    dated = own < at if _is_dated(table) else own.isnull() | (own < at)
     known = rows.filter(
-        (rows[KNOWN].isnull() | (rows[KNOWN] < at)) & (rows[SUPERSEDED].isnull() | (rows[SUPERSEDED] >= at))
+        dated,
+        rows[RECEIVED].isnull() | (rows[RECEIVED] < at),
+        rows[SUPERSEDED].isnull() | (rows[SUPERSEDED] >= at),
     )
     hidden: dict[str, ibis.Value] = {}
     for time, brought in table.outcomes.items():
@@ -89,6 +93,11 @@ def known_at(rows: ibis.Table, table: Table, *, as_of: datetime) -> ibis.Table:
         for name in (time, *brought):
             hidden[name] = ibis.ifelse(happened, known[name], ibis.null(known[name].type()))
     return known.mutate(**hidden).select(*[name for name in table.names if name in known.columns])
+
+
+def _is_dated(table: Table) -> bool:
+    """Whether every row has a time of its own."""
+    return len(table.time) == 1 and table.column(table.time[0]).required
 
 
 def known_tables(tables: Tables, *, as_of: datetime) -> dict[str, ibis.Table]:

@@ -7,6 +7,7 @@ the expression is compiled once, and the views it reads are pointed at one slice
 
 import itertools
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ PARTS = 64
 PART = "customer_part"
 PART_SQL = f"(md5_number_lower(customer_id) % {PARTS})::utinyint"  # stable across versions of DuckDB, unlike hash()
 ROWS_PER_SLICE = 600_000
+AHEAD = 2  # slices being made or waiting for it: with one, who reads would often wait for who makes
 ALL = "all"
 OWNER = "owner_slice"
 
@@ -119,11 +121,14 @@ class LakeTables(dict[str, ibis.Table]):
             return
         schemas = [expression.schema().to_pyarrow() for expression in expressions]
         whole = list(self._sources)
+
+        def typed(tables: list[pa.Table]) -> list[pa.Table]:
+            return [table.cast(schema) for table, schema in zip(tables, schemas, strict=True)]
+
         with tempfile.TemporaryDirectory(prefix="regulars-") as scratch:
             self._sources[:] = [self._parted(source, Path(scratch)) if source.by_order else source for source in whole]
             try:
-                for tables in self._each_slice(expressions):
-                    yield [table.cast(schema) for table, schema in zip(tables, schemas, strict=True)]
+                yield from map(typed, self._each_slice(expressions))  # a loop would hold what nobody needs any more
             finally:
                 self._sources[:] = whole
 
@@ -156,21 +161,21 @@ class LakeTables(dict[str, ibis.Table]):
         self._engine.raw_sql(f"create or replace temp view {source.view} as {query}")
 
 
-def one_ahead(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
-    """``make`` of everything in ``given``, in order: on a thread of its own, while the next is being read.
+def ahead(make: Callable[[Given], Made], given: Iterable[Given]) -> Iterator[Made]:
+    """``make`` of everything in ``given``, in order: on a thread of its own, while the next ones are being read.
 
-    >>> list(one_ahead(str, [1, 2, 3]))
+    >>> list(ahead(str, [1, 2, 3]))
     ['1', '2', '3']
     """
     with ThreadPoolExecutor(1) as worker:
-        begun: Future[Made] | None = None
+        begun: deque[Future[Made]] = deque()
         for one in given:
-            before, begun = begun, worker.submit(make, one)
+            begun.append(worker.submit(make, one))
             del one
-            if before is not None:
-                yield before.result()
-        if begun is not None:
-            yield begun.result()
+            if len(begun) > AHEAD:
+                yield begun.popleft().result()
+        while begun:
+            yield begun.popleft().result()
 
 
 def parquet(paths: Sequence[str]) -> str:

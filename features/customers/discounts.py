@@ -12,7 +12,7 @@ def discounts(of: Histories) -> dict[str, Floats]:
     """
     discount = of.lines.sums(of.discount)
     return {
-        "discount_share_lines": quotient(of.lines.sums(of.is_discounted), of.lines.counts),
+        "discount_share_lines": quotient(of.lines.sums(of.discount > 0), of.lines.counts),
         "discount_share_money": quotient(discount, of.orders.sums(of.money) + discount),
         "coupon_share_orders": quotient(of.orders.sums(of.has_coupon), of.orders.counts),
         "count_coupons_90d": of.orders.sums(of.has_coupon & (of.ordered >= of.since(90))),

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
@@ -52,7 +51,7 @@ class Spans:
 class Histories(Moment):
     """The history of each of ``customers``, who all have an order, known just before a moment.
 
-    By line, (n_lines,): ``discount``, ``is_discounted``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
+    By line, (n_lines,): ``discount``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
     line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days`` (whole days since 1970)
     and ``day_money``. By customer, (n,): how many different ``products``, ``recent_products`` (of the last 90 days) and
     ``categories``. Money is in ten-thousandths.
@@ -61,7 +60,6 @@ class Histories(Moment):
     customers: pa.Array
     lines: Spans
     discount: Floats
-    is_discounted: Bools
     orders: Spans
     ordered: Ints
     money: Floats
@@ -93,23 +91,22 @@ class Histories(Moment):
 
 def histories(lines: pa.Table, *, now: int) -> Histories:
     """The histories in ``lines`` of ``features.customers.lines``, in any order; fastest where those of an order are together."""
-    begins, keys, whose, names = _orders(lines)
-    if np.any(keys[1:] <= keys[:-1]):
-        lines = lines.take(np.argsort(np.repeat(keys, np.diff(begins, append=len(lines))), kind="stable"))
-        begins, keys, whose, names = _orders(lines)
+    begins, whose, names = _orders(lines)
+    if not _are_together(begins, whose, lines):
+        customers, _ = _encoded(lines["customer_id"].combine_chunks())
+        lines = lines.take(np.lexsort((_values(lines["order"]), customers)))
+        begins, whose, names = _orders(lines)
     orders = Spans(_changes(whose), len(begins))
     of_lines = Spans(begins[orders.starts], len(lines))
     ordered = _values(lines["ordered"])
     first, money = np.minimum.reduceat(ordered, begins), np.add.reduceat(_values(lines["money"]), begins)
     order_days, days, day_money = _by_day(whose, first, money)
     products, recent_products = _different(of_lines, lines["product"], ordered >= now - RECENT_DAYS * DAY)
-    has_category = _values(lines["category"]) != 0
-    _, categories = _different(of_lines, lines["category"], has_category) if has_category.any() else (0, 0 * products)
+    categories = _categories(of_lines, lines) if "category" in lines.column_names else 0.0 * products
     return Histories(
         customers=names,
         lines=of_lines,
         discount=_values(lines["discount"]),
-        is_discounted=_values(lines["is_discounted"]),
         orders=orders,
         ordered=first,
         money=money,
@@ -129,17 +126,17 @@ def quotient(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     return np.divide(above, below, out=np.full(len(below), np.nan), where=below != 0)
 
 
-def _orders(lines: pa.Table) -> tuple[Ints, Ints, NDArray[np.int32], pa.Array]:
-    """Where lines of one order begin, a number that stands for each such order, its customer (a row of names), the names.
+def _orders(lines: pa.Table) -> tuple[Ints, NDArray[np.int32], pa.Array]:
+    """Where lines of one order begin, whose each such order is (a row of names), and the names."""
+    begins = _changes(_values(lines["order"]))
+    whose, names = _encoded(lines["customer_id"].take(pa.array(begins)).combine_chunks())
+    return begins, whose, names
 
-    Where the numbers do not grow, lines of one order or of one customer are not all together.
-    """
-    customers, orders = lines["customer_id"].combine_chunks(), _values(lines["order"])
-    is_other = pc.not_equal(customers[1:], customers[:-1]).to_numpy(zero_copy_only=False)
-    begins = _after(is_other | (orders[1:] != orders[:-1]), len(orders))
-    whose, names = _encoded(customers.take(begins))
-    numbers, different = _encoded(pa.array(orders[begins]))
-    return begins, whose * np.int64(len(different)) + numbers, whose, names
+
+def _are_together(begins: Ints, whose: NDArray[np.int32], lines: pa.Table) -> bool:
+    """Whether each order begins once, and all orders of a customer lie behind each other."""
+    orders = pa.array(_values(lines["order"])[begins])
+    return bool(np.all(whose[1:] >= whose[:-1])) and len(orders.unique()) == len(orders)
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -169,19 +166,23 @@ def _by_day(whose: NDArray[np.int32], ordered: Ints, money: Floats) -> tuple[Spa
     span = days.max(initial=0) - first + 1
     keys = whose * span + (days - first)
     in_order = np.argsort(keys, kind="stable")
-    keys = keys[in_order]
-    begins = _changes(keys)
-    customers, days = np.divmod(keys[begins], span)
-    return Spans(_changes(customers), len(days)), days + first, np.add.reduceat(money[in_order], begins)
+    begins = _changes(keys[in_order])
+    kept = in_order[begins]
+    return Spans(_changes(whose[kept]), len(kept)), days[kept], np.add.reduceat(money[in_order], begins)
+
+
+def _categories(of_lines: Spans, lines: pa.Table) -> Floats:
+    """How many different categories each customer bought of, lines without one left out: (n,)."""
+    _, categories = _different(of_lines, lines["category"], _values(lines["category"]) != 0)
+    return categories
 
 
 def _different(lines: Spans, ids: pa.ChunkedArray, marked: Bools) -> tuple[Floats, Floats]:
     """How many different ``ids`` each customer has, (n,), and how many of them are ``marked`` at least once."""
     columns, numbers = _encoded(ids.combine_chunks())
-    cells = csr_array((marked, columns, np.append(lines.starts, lines.end)), shape=(len(lines.starts), len(numbers)))
-    cells = cells.tocsc()
+    begins = np.append(lines.starts, lines.end).astype(columns.dtype)  # one of 64 bits would make all of them so
+    cells = csr_array((marked, columns, begins), shape=(len(lines.starts), len(numbers))).tocsc()
     cells.sum_duplicates()  # truth values: one of them or the other
-    every, some = (
-        np.bincount(rows, minlength=len(lines.starts)) for rows in (cells.indices, cells.indices[cells.data])
-    )
-    return every.astype(np.float64), some.astype(np.float64)
+    count = len(lines.starts)
+    unmarked, some = np.bincount(cells.indices * 2 + cells.data, minlength=2 * count).reshape(count, 2).T
+    return (unmarked + some).astype(np.float64), some.astype(np.float64)

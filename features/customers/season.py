@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 import numpy as np
 
-from features.arithmetic import UNITS, count_where
+from features.arithmetic import UNITS, count_where, numbered_pair
 from features.customers.histories import Floats, Histories
 from regulars.as_of import Tables, known_at, moment
 from regulars.tables import TABLES
@@ -49,12 +49,12 @@ def shop_order_ratio(tables: Tables, *, as_of: datetime) -> float | None:
     known = known.filter(known.customer_id.notnull())
     end = moment(as_of) - timedelta(days=YEAR - WEEKS)
     start, begun = end - timedelta(days=WEEKS), end - timedelta(days=2 * WEEKS)
-    if not known.filter(known.ordered_at < begun).limit(1).count().execute():
-        return None
     lines = known.filter((known.ordered_at >= begun) & (known.ordered_at < end))
-    orders = lines.group_by(["customer_id", "order_id"]).agg(ordered_at=lines.ordered_at.min())
+    orders = lines.group_by(order=numbered_pair(lines.customer_id, lines.order_id)).agg(
+        ordered_at=lines.ordered_at.min()
+    )
     counted = orders.agg(
         then=count_where(orders, orders.ordered_at >= start), before=count_where(orders, orders.ordered_at < start)
-    )
-    then, before = counted.execute().iloc[0]
-    return float(then / before) if before else None
+    ).mutate(earlier=known.filter(known.ordered_at < begun).limit(1).count().as_scalar())
+    then, before, earlier = counted.execute().iloc[0]
+    return float(then / before) if earlier and before else None
