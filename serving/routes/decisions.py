@@ -4,13 +4,15 @@ from datetime import UTC, timedelta
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Depends, Response
+from fastapi.responses import JSONResponse
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
+from serving.routes.direct import Direct
 from serving.services.decisions import Question, decide, for_storefronts, record_outcome
 
-router = APIRouter(prefix="/v1/decisions", tags=["decisions"])
+router = APIRouter(prefix="/v1/decisions", tags=["decisions"], route_class=Direct)
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 LATER_CLOCK = timedelta(minutes=10)
@@ -93,13 +95,18 @@ def make(worker: Worker, caller: Annotated[Caller, Depends(allow("storefront", "
     return Response(told, media_type="application/json")
 
 
-@router.post("/{decision_id}/outcome", summary="What followed a decision", responses=describe(401, 403, 404, 422))
+@router.post(
+    "/{decision_id}/outcome",
+    summary="What followed a decision",
+    response_model=dict[str, str],
+    responses=describe(401, 403, 404, 422),
+)
 def outcome(
     worker: Worker,
     caller: Annotated[Caller, Depends(allow("events", "lists"))],
     decision_id: str,
     followed: Followed,
-) -> dict[str, str]:
+) -> Response:
     """Keep what followed a decision; told twice, it is kept once."""
     at = (followed.occurred_at or worker.now()).astimezone(UTC)
     if at > worker.now().astimezone(UTC) + LATER_CLOCK:
@@ -107,4 +114,4 @@ def outcome(
     told = {"kind": followed.kind, "occurred_at": at, "revenue": followed.revenue}
     if not record_outcome(worker.store, decision_id, **told, now=worker.now()):
         raise Problem(404, f"there is no decision {decision_id}")
-    return {"status": "kept"}
+    return JSONResponse({"status": "kept"})

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from inspect import iscoroutinefunction
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+import orjson
 from fastapi import Request, Response, params
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -13,21 +14,30 @@ from pydantic import BaseModel, ValidationError
 Read = Callable[[Request], Awaitable[Any]]
 
 
-class Direct(APIRoute):
-    """A route for endpoints of the worker, the caller, strings of the path and a model of the query, in that order.
+class _NotRead(Exception):
+    """A body is not JSON, or not what the model asks for."""
 
-    What it answers, errors too, is what a plain route would; with a body it is a plain route.
+
+class Direct(APIRoute):
+    """A route for endpoints of the worker, the caller, strings of the path, a model of the query and one of the body.
+
+    What it answers, errors too, is what a plain route would: whoever sends a body that cannot be read is answered by one.
     """
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        if self.body_field is not None:
-            return super().get_route_handler()
+        plain = super().get_route_handler()
         hints = get_type_hints(self.endpoint, include_extras=True)
         reads = {name: _read(name, hint) for name, hint in hints.items() if name != "return"}
+        if self.body_field is not None:  # first, so that a plain route has the whole request where it is not read
+            body = self.body_field.name
+            reads = {body: reads.pop(body), **reads}
         endpoint, waits = self.endpoint, iscoroutinefunction(self.endpoint)
 
         async def handle(request: Request) -> Response:
-            said = {name: await read(request) for name, read in reads.items()}
+            try:
+                said = {name: await read(request) for name, read in reads.items()}
+            except _NotRead:
+                return await plain(request)
             return await endpoint(**said) if waits else await run_in_threadpool(endpoint, **said)
 
         return handle
@@ -43,7 +53,9 @@ def _read(name: str, hint: Any) -> Read:
             return _query(kind)
     if kind is str:
         return _path(name)
-    raise TypeError(f"expected a dependency, a model of the query or a string of the path, got {name}: {hint}")
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return _body(kind)
+    raise TypeError(f"expected a dependency, a model or a string of the path, got {name}: {hint}")
 
 
 def _path(name: str) -> Read:
@@ -68,5 +80,17 @@ def _query(model: type[BaseModel]) -> Read:
         except ValidationError as error:
             found = [{**told, "loc": ("query", *told["loc"])} for told in error.errors(include_url=False)]
             raise RequestValidationError(found) from error
+
+    return read
+
+
+def _body(model: type[BaseModel]) -> Read:
+    async def read(request: Request) -> BaseModel:
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise _NotRead
+        try:
+            return model.model_validate(orjson.loads(await request.body()))
+        except (orjson.JSONDecodeError, ValidationError) as error:
+            raise _NotRead from error
 
     return read

@@ -14,7 +14,6 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import orjson
-from sqlalchemy import Connection
 
 from regulars.eligibility import Facts, facts_of
 from regulars.offering import (
@@ -32,7 +31,7 @@ from serving.services.customers import moment_text
 from serving.services.shelf import Shelf
 from serving.store.database import Store
 from serving.store.decisions import Before, DecisionRow, Limits, OutcomeRow, add_outcome, decided_before, hold
-from serving.store.published import read_profile
+from serving.store.published import deciding_facts
 
 HOLDS = timedelta(hours=24)
 WEEK = timedelta(days=7)
@@ -103,11 +102,10 @@ def decide(
     where = {"subject": question.subject, "placement": question.placement, "channel": question.channel or ""}
     known = None
     for attempt in range(TRIES):
-        with store.reading() as connection:
-            before = decided_before(connection, **where, at=now)
-            if before.answer is not None:
-                return before.answer
-            known = known or _known(connection, question)
+        before = decided_before(store, **where, at=now)
+        if before.answer is not None:
+            return before.answer
+        known = known or _known(store, question)
         if attempt == TRIES - 1:  # others were faster each time: none is the answer that breaks no limit
             known = replace(known, barred="others were made it in the same moment")
         situation = _situation(shelf, question, known, before, at=at, now=now)
@@ -203,15 +201,15 @@ def _answer(shelf: Shelf, known: Known, situation: Situation, choice: Choice, *,
     }
 
 
-def _known(connection: Connection, question: Question) -> Known:
-    row = read_profile(connection, question.customer_id) if question.customer_id is not None else None
+def _known(store: Store, question: Question) -> Known:
+    row = deciding_facts(store, question.customer_id) if question.customer_id is not None else None
     if row is None:
         return Known(barred=UNKNOWN)
-    profile = orjson.loads(row.profile)
+    profile = orjson.loads(row["profile"])
     estimates = {name: Estimate(*numbers) for name, numbers in profile.pop("offers", {}).items()}
-    reachable = None if question.channel is None else bool(getattr(row, f"reachable_{question.channel}"))
-    told = {"country": row.country, "risk": row.risk, "predicted_value": row.predicted_value}
-    return Known(profile | told, estimates, reachable, row.timezone)
+    reachable = None if question.channel is None else bool(row[f"reachable_{question.channel}"])
+    told = {name: row[name] for name in ("country", "risk", "predicted_value")}
+    return Known(profile | told, estimates, reachable, row["timezone"])
 
 
 def _situation(

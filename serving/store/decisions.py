@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
+from serving.store.prepared import Prepared
 from serving.store.schema import decision_outcomes, decisions, held_decisions, offer_counts
 
 
@@ -89,12 +90,12 @@ def _lock(place: int) -> Any:
 
 
 _LOCKS = {count: select(*map(_lock, range(count))) for count in (1, 2)}  # taken in this order, by everybody
-_MINE = (
+_MINE = Prepared(
     select(decisions.c.offer_id, decisions.c.channel, decisions.c.created_at)
     .where(decisions.c.subject == bindparam("subject"), decisions.c.offer_id.is_not(None))
     .order_by(decisions.c.created_at)
 )
-_COUNTS = select(offer_counts.c.offer_id, offer_counts.c.made)
+_COUNTS = Prepared(select(offer_counts.c.offer_id, offer_counts.c.made))
 _AT = bindparam("at", type_=held_decisions.c.expires_at.type)
 _HERE = (held_decisions.c.placement == bindparam("placement")) & (held_decisions.c.channel == bindparam("channel"))
 _HELD_OFFER = select(held_decisions.c.offer_id).where(
@@ -102,7 +103,7 @@ _HELD_OFFER = select(held_decisions.c.offer_id).where(
     held_decisions.c.offer_id.is_not(None),
     held_decisions.c.expires_at > _AT,
 )
-_HELD = (
+_HELD = Prepared(
     select(held_decisions.c.offer_id, decisions.c.answer)
     .outerjoin(decisions, (decisions.c.decision_id == held_decisions.c.decision_id) & _HERE)
     .where(held_decisions.c.subject == bindparam("subject"), held_decisions.c.expires_at > _AT)
@@ -141,26 +142,20 @@ def _statements(dialect: Any) -> _Statements:
 _STATEMENTS = {"sqlite": _statements(sqlite), "postgresql": _statements(postgresql)}
 
 
-def decided_before(connection: Connection, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
+def decided_before(store: Store, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
     """What was decided before ``at`` that answers, or limits what may be decided now."""
-    asked = {"subject": subject, "placement": placement, "channel": channel, "at": at}
-    held = connection.execute(_HELD, asked).all()
-    answer = next((row.answer for row in held if row.answer is not None), None)
+    held = _HELD.rows(store, subject=subject, placement=placement, channel=channel, at=at)
+    answer = next((answer for _, answer in held if answer is not None), None)
     if answer is not None:
         return Before(answer)
-    to_one = [(row[0], row[1], row[2]) for row in connection.execute(_MINE, {"subject": subject})]
-    holds = next((row.offer_id for row in held if row.offer_id is not None), None)
-    return Before(None, to_one, _counts(connection), holds)
+    holds = next((offer_id for offer_id, _ in held if offer_id is not None), None)
+    to_one = [(row[0], row[1], row[2]) for row in _MINE.rows(store, subject=subject)]
+    return Before(None, to_one, offers_made(store), holds)
 
 
 def offers_made(store: Store) -> dict[str, int]:
     """How often each offer was made to anybody."""
-    with store.reading() as connection:
-        return _counts(connection)
-
-
-def _counts(connection: Connection) -> dict[str, int]:
-    return {row[0]: int(row[1]) for row in connection.execute(_COUNTS)}
+    return dict(map(tuple, _COUNTS.rows(store)))
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Row, Select, bindparam, func, select
+from sqlalchemy import Row, Select, bindparam, func, select
 from sqlalchemy.sql import ColumnElement
 
 from regulars.errors import StoreError
 from serving.store.database import Store
 from serving.store.generations import generation_exists, pointed
 from serving.store.prepared import Prepared
-from serving.store.schema import figures, generations, histories, offers, products, profiles
+from serving.store.schema import CHANNELS, figures, generations, histories, offers, products, profiles
 
 Order = Literal["probability", "customer_id"]
 
@@ -21,6 +21,12 @@ _PROFILE = (
 )
 _ONE_PROFILE = _PROFILE.where(profiles.c.customer_id == bindparam("customer_id"))
 _SOME_PROFILES = _PROFILE.where(profiles.c.customer_id.in_(bindparam("customer_ids", expanding=True)))
+_DECIDES = ("profile", "country", "risk", "predicted_value", "timezone", *(f"reachable_{name}" for name in CHANNELS))
+_DECIDING = Prepared(
+    select(*(profiles.c[name] for name in _DECIDES)).where(
+        profiles.c.generation == pointed(), profiles.c.customer_id == bindparam("customer_id")
+    )
+)
 _HISTORY = Prepared(
     select(histories.c.body).where(
         histories.c.generation == pointed(), histories.c.customer_id == bindparam("customer_id")
@@ -31,12 +37,13 @@ _HISTORY = Prepared(
 def profile_of(store: Store, customer_id: str) -> Row[Any] | None:
     """A customer's row of ``profiles`` beside its generation's ``as_of`` and ``about``; None where not known."""
     with store.reading() as connection:
-        return read_profile(connection, customer_id)
+        return connection.execute(_ONE_PROFILE, {"customer_id": customer_id}).first()
 
 
-def read_profile(connection: Connection, customer_id: str) -> Row[Any] | None:
-    """``profile_of`` on a connection that is there already."""
-    return connection.execute(_ONE_PROFILE, {"customer_id": customer_id}).first()
+def deciding_facts(store: Store, customer_id: str) -> dict[str, Any] | None:
+    """What decisions need of a customer's row of ``profiles``, by column; None where not known."""
+    row = _DECIDING.first(store, customer_id=customer_id)
+    return None if row is None else dict(zip(_DECIDES, row, strict=True))
 
 
 def profiles_of(store: Store, customer_ids: Sequence[str]) -> dict[str, Row[Any]]:

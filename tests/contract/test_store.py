@@ -222,9 +222,7 @@ def decision(
 
 
 def before(store: Store, *, subject: str = "ann", placement: str = "home", hours: int = 0) -> Before:
-    at_hour = NOW + timedelta(hours=hours)
-    with store.reading() as connection:
-        return decided_before(connection, subject=subject, placement=placement, channel="", at=at_hour)
+    return decided_before(store, subject=subject, placement=placement, channel="", at=NOW + timedelta(hours=hours))
 
 
 def test_one_decision_holds_until_it_expires(store: Store) -> None:

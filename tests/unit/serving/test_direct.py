@@ -33,6 +33,25 @@ QUERIES = (
 )
 
 
+BODIES = (
+    ("application/json", b'{"limit": 7, "product_id": ["tea"], "placement": "cart"}'),
+    ("application/json; charset=utf-8", '{"customer_id": "\u00e4", "brand": null}'.encode()),
+    ("Application/JSON", b"{}"),
+    ("application/json", b'{"limit": "3", "diversity": 1, "available": "no"}'),
+    ("application/json", b'{"limit": 0, "placement": "attic"}'),
+    ("application/json", b'{"colour": "red"}'),
+    ("application/json", b'{"price_min": NaN}'),
+    ("application/json", b'{"limit": 1, "limit": 2}'),
+    ("application/json", b"[]"),
+    ("application/json", b"{"),
+    ("application/json", b"\xff"),
+    ("application/json", b""),
+    ("application/vnd.shop+json", b'{"limit": 2}'),
+    ("text/plain", b'{"limit": 2}'),
+    ("", b'{"limit": 2}'),
+)
+
+
 def app(route_class: type[APIRoute]) -> FastAPI:
     made, router = FastAPI(), APIRouter(prefix="/v1", route_class=route_class)
     add_problem_handlers(made)
@@ -57,10 +76,29 @@ def answers(asked: FastAPI, paths: Sequence[str]) -> list[tuple[int, str, Any]]:
     async def ask() -> list[httpx.Response]:
         transport = httpx.ASGITransport(asked)
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
-            posted = await client.post("/v1/with-a-body", json={"limit": "x"})
-            return [posted, *[await client.get(path) for path in paths]]
+            return [await client.get(path) for path in paths]
 
     return [(found.status_code, found.headers.get("content-type", ""), found.text) for found in asyncio.run(ask())]
+
+
+def posted(asked: FastAPI, kind: str, body: bytes) -> tuple[int, str, str]:
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(asked), base_url="http://shop") as client:
+            return await client.post("/v1/with-a-body", content=body, headers={"content-type": kind} if kind else {})
+
+    found = asyncio.run(ask())
+    return found.status_code, found.headers.get("content-type", ""), found.text
+
+
+@pytest.mark.parametrize(("kind", "body"), BODIES)
+def test_a_body_is_answered_as_by_a_plain_route(kind: str, body: bytes) -> None:
+    assert posted(app(Direct), kind, body) == posted(app(APIRoute), kind, body)
+
+
+def test_a_body_of_json_is_read_without_the_plain_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = app(Direct)
+    monkeypatch.setattr(Asked, "model_validate", lambda said: Asked(limit=said["limit"] + 1))
+    assert '"limit":8' in posted(made, *BODIES[0])[2]
 
 
 @pytest.mark.parametrize("path", ["/v1/products/a%20b/beside", "/v1/in-a-thread"])
