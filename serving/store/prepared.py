@@ -9,6 +9,7 @@ from sqlalchemy.types import TypeEngine
 
 from serving.store.database import Store
 
+FLOAT8 = 701  # PostgreSQL's number of the one kind of number whose converter asks for it
 Convert = Callable[[Any], Any] | None
 
 
@@ -39,7 +40,7 @@ class Prepared:
             order=tuple(compiled.positiontup) if compiled.positional else None,
             given={name: bind.value for name, bind in compiled.binds.items() if not bind.required},
             binds={name: convert for name, convert in binds.items() if convert is not None},
-            results=tuple(_type(column.type, dialect).result_processor(dialect, None) for column in columns),
+            results=tuple(_type(column.type, dialect).result_processor(dialect, FLOAT8) for column in columns),
         )
         self._compiled[dialect.name] = made
         return made
