@@ -1,9 +1,9 @@
 """Chooses among meta-learners by the cross-fitted value of the decisions that follow from them.
 
 Every row is judged by learners that saw other customers only, on several partitions into folds, whose mean counts. Where
-choosing for each customer gains more than its standard error over the best single choice, the learner that gains most is
-taken. Else nobody's choice is personal, and the learner whose differences between customers come closest to doubly robust
-scores of them is taken, for ranking.
+choosing for each customer surely gains over the best single choice (the lower end of its one-sided 95 % interval is above 0),
+the learner that gains most is taken. Else nobody's choice is personal, and the learner whose differences between customers
+come closest to doubly robust scores of them is taken, for ranking.
 """
 
 from collections.abc import Mapping
@@ -29,6 +29,7 @@ MANY_ROWS = 40_000
 AGAIN = 2
 MUCH = 300_000  # rows x offers: beyond, learners are tried on a part of the customers and on one partition
 CLOSE = 1.645
+SURE = 1.645  # standard errors that a gain lies above 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def choose_learner(sample: Sample, customer: Ints, *, costs: Floats, seed: int, 
     leader = max(gains, key=lambda name: gains[name])
     closest = max(tried, key=lambda name: float(np.mean([found.explained for found in tried[name]])))
     gain_se = float(np.mean([found.gain_se for found in tried[leader]]))
-    personal = gains[leader] > gain_se > 0
+    personal = gains[leader] > SURE * gain_se > 0
     best = leader if personal else closest
     estimates, errors = _means(whole.effects, customer)
     slope = float(np.mean([found.slope for found in tried[best]]))
