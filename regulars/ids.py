@@ -1,6 +1,7 @@
 """Frozen maps between the shop's ids and our rows."""
 
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Self
 
 import numpy as np
@@ -41,8 +42,7 @@ class IdMap:
 
     def rows(self, ids: Iterable[str]) -> Rows:
         """One row per id, -1 for those not known; shape (n_ids,)."""
-        known = self._rows
-        return np.array([known.get(found, UNKNOWN) for found in ids], dtype=np.int64)
+        return np.fromiter(map(self._rows.get, ids, repeat(UNKNOWN)), np.int64)
 
     def ids(self, rows: Sequence[int] | Rows) -> list[str]:
         """The ids of ``rows``."""

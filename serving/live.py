@@ -5,20 +5,22 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event, Lock, Thread
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from anyio import CapacityLimiter, to_thread
+from anyio import to_thread
 
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
 from serving.limits import Rate
 from serving.services.clock import service_time
-from serving.services.degrees import Budget
+from serving.services.degrees import FULL, POPULAR, Budget
 from serving.services.history import Clock
 from serving.services.shelf import Shelf, load_shelf, told_since
+from serving.slots import Slots
 from serving.store.database import Store
 from serving.store.generations import current_generation
 from serving.store.shown import ShownLog
@@ -47,7 +49,7 @@ class Live:
     budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
-    answering: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(ANSWERED_AT_ONCE))
+    answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE))
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
@@ -129,9 +131,16 @@ class Live:
             return find()
         return await to_thread.run_sync(find)
 
-    async def answer(self, make: Callable[[], T]) -> T:
-        """What ``make`` gives, which keeps a processor busy: a few at a time, so that they do not stand in each other's way."""
-        return await to_thread.run_sync(make, limiter=self.answering)
+    async def answer(self, make: Callable[[float, str], T]) -> T:
+        """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
+
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than the time budget is not
+        left to wait: it is answered at once, without ranking.
+        """
+        expected = self.answering.expected_wait
+        if expected > self.budget.seconds:
+            return await self.look(partial(make, expected, POPULAR))
+        return await self.answering.run(lambda waited: make(waited, FULL))
 
     @property
     def zone(self) -> ZoneInfo:

@@ -12,6 +12,7 @@ MOMENTS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.
 REQUESTS = Counter("regulars_requests", "Requests answered.", ["method", "route", "status"])
 SECONDS = Histogram("regulars_request_seconds", "Seconds until a request was answered.", ["route"], buckets=MOMENTS)
 ANSWERS = Counter("regulars_answers", "Recommendations by how much ranking went into them.", ["degree", "placement"])
+WAITED = Histogram("regulars_answer_wait_seconds", "Seconds that answers waited to be begun.", buckets=MOMENTS)
 EVENTS = Counter("regulars_events", "Events by what became of them.", ["status"])
 
 

@@ -15,8 +15,9 @@ from typing import Any
 
 import lightgbm
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from regulars.models.compiled import compiled
 
 MOST_SPLITS = 6  # a table of 64 patterns
 ROWS_AT_ONCE = 256  # of customers, so that their sums stay in the cache
@@ -128,7 +129,7 @@ def _count(node: Mapping[str, Any]) -> int:
     return int(node["internal_count"] if "split_feature" in node else node["leaf_count"])
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _add(
     features: Floats,
     columns: Ints,

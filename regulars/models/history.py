@@ -6,11 +6,14 @@ A customer is their history: nothing here knows who they are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import repeat
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
+from regulars.models.history_kernels import bought_on, distinct, latest_first, visit_start, visited
 
 Floats = NDArray[np.float64]
 
@@ -20,6 +23,11 @@ STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3
 STRENGTH_HALF_LIFE_DAYS = 60.0
 SAME_VISIT_DAYS = 1 / 24
 LEAST_DAYS = 3
+
+
+_CODES = {kind: code for code, kind in enumerate(STRENGTH, 1)}  # 0: any other kind
+_STRENGTH = np.array([0.0, *STRENGTH.values()])
+_BOUGHT = np.arange(len(_STRENGTH)) == _CODES["purchase"]
 
 
 @dataclass(frozen=True)
@@ -54,20 +62,17 @@ class Known:
     @cached_property
     def newest(self) -> Rows:
         """The distinct products, the latest touched first."""
-        return _latest_first(self.rows)
+        return latest_first(self.products, self.place)
 
     @cached_property
     def visit(self) -> Rows:
         """The products of the latest visit, one per interaction, oldest first: no hour passes between two of them."""
-        breaks = np.flatnonzero(self.days[:-1] - self.days[1:] > SAME_VISIT_DAYS)
-        return self.rows[breaks[-1] + 1 if len(breaks) else 0 :]
+        return self.rows[self._visit_start :]
 
     @cached_property
     def visited(self) -> tuple[Rows, Rows]:
         """The distinct products of the latest visit, latest first, and after each how many other moments there were."""
-        backwards, ages = self.visit[::-1], self.days[len(self.rows) - len(self.visit) :][::-1]
-        first = np.sort(np.unique(backwards, return_index=True)[1])
-        return backwards[first], np.searchsorted(np.unique(ages), ages[first])
+        return visited(self.rows, self.days, self._visit_start)
 
     @cached_property
     def looking_at(self) -> int:
@@ -76,14 +81,19 @@ class Known:
             return -1
         return int(self.rows[-1])
 
+    @cached_property
+    def _visit_start(self) -> int:
+        return int(visit_start(self.days, SAME_VISIT_DAYS))
+
 
 def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
     """``history`` before ``moment`` (seconds), without products that ``ids`` does not hold."""
+    kinds = np.frombuffer(bytes(map(_CODES.get, history.kinds, repeat(0))), np.uint8)
     return known_rows(
         ids.rows(history.product_ids),
         np.asarray(history.occurred_at, dtype=np.int64),
-        np.array([kind == "purchase" for kind in history.kinds], dtype=bool),
-        np.array([STRENGTH.get(kind, 0.0) for kind in history.kinds], dtype=float),
+        _BOUGHT[kinds],
+        _STRENGTH[kinds],
         moment=moment,
     )
 
@@ -91,25 +101,28 @@ def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
 def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:
     """The same from arrays of one value per interaction; ``strength`` is that of the kind alone."""
     kept = (rows >= 0) & (at < moment) & (strength > 0)
-    rows, at = rows[kept][-NEWEST:], at[kept][-NEWEST:]
-    bought, strength = bought[kept][-NEWEST:], strength[kept][-NEWEST:]
+    if not kept.all():
+        rows, at, bought, strength = rows[kept], at[kept], bought[kept], strength[kept]
+    rows, at, bought, strength = rows[-NEWEST:], at[-NEWEST:], bought[-NEWEST:], strength[-NEWEST:]
     faded = strength * faded_by(at, at[-1] if len(at) else moment)
-    products, place = np.unique(rows, return_inverse=True)
-    weights = np.bincount(place, weights=faded, minlength=len(products)).astype(float)
-    return Known(rows, (moment - at) / DAY_S, bought, faded, products, place, weights)
+    return Known(rows, (moment - at) / DAY_S, bought, faded, *distinct(rows, faded))
 
 
-def rhythm(known: Known, row: int) -> int | None:
-    """After how many days, on average, a product was bought again; None where it was on fewer than 3 days."""
-    days = np.unique(np.floor(known.days[(known.rows == row) & known.bought]))
-    return None if len(days) < LEAST_DAYS else round(float(days[-1] - days[0]) / (len(days) - 1))
+class Done(NamedTuple):
+    """Whether a product was ``touched`` and ``bought``; after how many days, on average, it was bought again (``every_days``),
+    None where it was bought on fewer than 3 days."""
+
+    touched: bool
+    bought: bool
+    every_days: int | None
+
+
+def done_with(known: Known, row: int) -> Done:
+    """What the visitor did with the product ``row``."""
+    touched, days, span = bought_on(known.rows, known.days, known.bought, row)
+    return Done(touched, days > 0, None if days < LEAST_DAYS else round(span / (days - 1)))
 
 
 def faded_by(at: NDArray[np.int64], last: NDArray[np.int64] | int) -> Floats:
     """By what an interaction at ``at`` counts less than one at ``last`` (seconds): 0.5 for every 60 days."""
     return np.asarray(np.exp2((at - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS)), dtype=float)
-
-
-def _latest_first(rows: Rows) -> Rows:
-    _, first = np.unique(rows[::-1], return_index=True)
-    return rows[::-1][np.sort(first)]

@@ -8,45 +8,66 @@ Source: Lucchese et al. (2015), QuickScorer: a Fast Algorithm to Rank Documents 
 for blocks of rows: Lucchese et al. (2016), Exploiting CPU SIMD Extensions to Speed-up Document Scoring with Tree Ensembles, SIGIR.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from regulars.models.compiled import compiled
 
 Floats = NDArray[np.float64]
 
 MOST_LEAVES = 32
-BLOCK = 64
+BLOCK = 128
 ALL = np.uint32(0xFFFFFFFF)
-# the place of a power of two by its product with this number (Leiserson, Prokop & Randall, 1998)
+# a power of two times this number tells its place by the upper five bits (Leiserson, Prokop & Randall, 1998)
 DE_BRUIJN = 0x077CB531
-PLACES = np.zeros(32, np.int64)
-PLACES[[(1 << place) * DE_BRUIJN % 2**32 >> 27 for place in range(32)]] = np.arange(32)
+NOTHING = -1  # a node that fills up a pair
+CODES = np.array([(1 << place) * DE_BRUIJN % 2**32 >> 27 for place in range(MOST_LEAVES)])
 
 
 @dataclass(frozen=True)
 class LeafMasks:
-    """Inner nodes of all trees behind each other, those of tree t at ``starts[t]:starts[t + 1]``.
+    """Inner nodes of all trees behind each other, those of tree t at ``starts[t]:starts[t + 1]``, in pairs.
 
-    A row goes right where its feature is above the threshold, or missing and ``missing_right`` is 1; of the leaves, those in
-    ``keep`` remain then. ``values`` (n_trees, 32): by leaf. ``thresholds_32``: the largest float32 that is no larger, which for
-    float32 values decides the same.
+    A row goes right where its feature is above the threshold; of the leaves, those in ``keep`` remain then. Where the feature is
+    missing it goes left at the nodes before ``middles[t]`` and right at those behind. ``values`` (n_trees, 32): of leaf l at
+    ``CODES[l]``. ``thresholds_32``: the largest float32 that is no larger, which for float32 values decides the same.
+    Trees before ``ends[0]`` are summed, those before ``ends[1]`` as well, and so on, and the sums are added.
     """
 
     features: NDArray[np.int32]
     thresholds: Floats
     thresholds_32: NDArray[np.float32]
     keep: NDArray[np.uint32]
-    missing_right: NDArray[np.uint8]
+    middles: NDArray[np.int64]
     starts: NDArray[np.int64]
     values: Floats
+    ends: NDArray[np.int64]
 
     def sums(self, rows: NDArray[Any]) -> Floats:
         """The trees' sum for each of ``rows`` (n_rows, n_features) of float32 or float64; shape (n_rows,)."""
         thresholds = self.thresholds_32 if rows.dtype == np.float32 else self.thresholds
-        return _sums(rows, self.features, thresholds, self.keep, self.missing_right, self.starts, self.values, PLACES)
+        return _sums(rows, self.features, thresholds, self.keep, self.middles, self.starts, self.values, self.ends)
+
+
+def joined_masks(parts: Sequence[LeafMasks]) -> LeafMasks:
+    """The masks of several models, whose sums are added in order."""
+    nodes = np.cumsum([0, *(len(part.features) for part in parts)])
+    trees = np.cumsum([0, *(len(part.middles) for part in parts)])
+    starts = [part.starts[:-1] + first for part, first in zip(parts, nodes, strict=False)]
+    return LeafMasks(
+        features=np.concatenate([part.features for part in parts]),
+        thresholds=np.concatenate([part.thresholds for part in parts]),
+        thresholds_32=np.concatenate([part.thresholds_32 for part in parts]),
+        keep=np.concatenate([part.keep for part in parts]),
+        middles=np.concatenate([part.middles + first for part, first in zip(parts, nodes, strict=False)]),
+        starts=np.append(np.concatenate(starts), nodes[-1]),
+        values=np.concatenate([part.values for part in parts]),
+        ends=np.concatenate([part.ends + first for part, first in zip(parts, trees, strict=False)]),
+    )
 
 
 def leaf_masks(
@@ -58,25 +79,31 @@ def leaf_masks(
     roots: NDArray[np.int32],
 ) -> LeafMasks | None:
     """The masks of trees as ``FlatTrees`` has them, all of whose nodes compare numbers; None where one has more than 32 leaves."""
-    inner, keep, starts, leaves = [], [], [0], np.zeros((len(roots), MOST_LEAVES))
+    inner, keep, middles, starts, leaves = [], [], [], [0], np.zeros((len(roots), MOST_LEAVES))
     for tree, root in enumerate(roots.tolist()):
         nodes, values_of = _in_order(children, values, root)
         if len(values_of) > MOST_LEAVES:
             return None
-        inner += [node for node, _, _ in nodes]
-        keep += [int(ALL) & ~((1 << last) - (1 << first)) for _, first, last in nodes]
-        leaves[tree, : len(values_of)] = values_of
+        for to_the_right in (0, 1):
+            told = [one for one in nodes if missing_right[one[0]] == to_the_right]
+            inner += [node for node, _, _ in told] + [NOTHING] * (len(told) % 2)
+            keep += [int(ALL) & ~((1 << last) - (1 << first)) for _, first, last in told] + [int(ALL)] * (len(told) % 2)
+            middles.append(len(inner))
+        leaves[tree, CODES[: len(values_of)]] = values_of
         starts.append(len(inner))
-    floor = thresholds[inner].astype(np.float32)
-    floor = np.where(floor > thresholds[inner], np.nextafter(floor, np.float32(-np.inf)), floor)
+    chosen = np.array(inner, np.int64)
+    bounds = np.where(chosen >= 0, thresholds[chosen], np.inf)
+    floor = bounds.astype(np.float32)
+    floor = np.where(floor > bounds, np.nextafter(floor, np.float32(-np.inf)), floor)
     return LeafMasks(
-        np.ascontiguousarray(features[inner]),
-        thresholds[inner],
+        np.where(chosen >= 0, features[chosen], 0).astype(np.int32),
+        bounds,
         floor.astype(np.float32),
         np.array(keep, np.uint32),
-        missing_right[inner],
+        np.array(middles[::2], np.int64),
         np.array(starts, np.int64),
         leaves,
+        np.array([len(roots)]),
     )
 
 
@@ -98,37 +125,43 @@ def _in_order(children: NDArray[np.int32], values: Floats, root: int) -> tuple[l
     return nodes, found
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sums(
     rows: NDArray[Any],
     features: NDArray[np.int32],
     thresholds: NDArray[Any],
     keep: NDArray[np.uint32],
-    missing_right: NDArray[np.uint8],
+    middles: NDArray[np.int64],
     starts: NDArray[np.int64],
     values: Floats,
-    places: NDArray[np.int64],
+    ends: NDArray[np.int64],
 ) -> Floats:
-    sums = np.zeros(len(rows))
-    columns = np.empty((rows.shape[1], BLOCK), rows.dtype)
-    left = np.empty(BLOCK, np.uint32)
+    # every loop over a block has the same length, so that it is compiled without a rest; what lies behind the rows is not read
+    sums, part = np.zeros(len(rows)), np.empty(BLOCK)
+    columns, left = np.zeros((rows.shape[1], BLOCK), rows.dtype), np.empty(BLOCK, np.uint32)
     for first in range(0, len(rows), BLOCK):
-        count = min(BLOCK, len(rows) - first)
-        for row in range(count):
-            for feature in range(rows.shape[1]):
-                columns[feature, row] = rows[first + row, feature]
-        for tree in range(len(starts) - 1):
-            left[:count] = ALL
-            for node in range(starts[tree], starts[tree + 1]):
-                column, threshold, kept = columns[features[node]], thresholds[node], keep[node]
-                if missing_right[node]:
-                    for row in range(count):
-                        left[row] &= ALL if column[row] <= threshold else kept
-                else:
-                    for row in range(count):
-                        left[row] &= kept if column[row] > threshold else ALL
+        count, tree = min(BLOCK, len(rows) - first), 0
+        for feature in range(rows.shape[1]):
             for row in range(count):
-                lowest = left[row] & (~left[row] + np.uint32(1))
-                leaf = places[np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)]
-                sums[first + row] += values[tree, leaf]
+                columns[feature, row] = rows[first + row, feature]
+        for end in ends:
+            part[:] = 0.0
+            while tree < end:
+                left[:] = ALL
+                for node in range(starts[tree], middles[tree], 2):
+                    one, above, kept = columns[np.uint32(features[node])], thresholds[node], keep[node]
+                    two, over, left_over = columns[np.uint32(features[node + 1])], thresholds[node + 1], keep[node + 1]
+                    for row in range(BLOCK):
+                        left[row] &= (kept if one[row] > above else ALL) & (left_over if two[row] > over else ALL)
+                for node in range(middles[tree], starts[tree + 1], 2):
+                    one, above, kept = columns[np.uint32(features[node])], thresholds[node], keep[node]
+                    two, over, left_over = columns[np.uint32(features[node + 1])], thresholds[node + 1], keep[node + 1]
+                    for row in range(BLOCK):
+                        left[row] &= (ALL if one[row] <= above else kept) & (ALL if two[row] <= over else left_over)
+                for row in range(BLOCK):
+                    lowest = left[row] & (~left[row] + np.uint32(1))
+                    part[row] += values[tree, np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)]
+                tree += 1
+            for row in range(count):
+                sums[first + row] = part[row] if end == ends[0] else sums[first + row] + part[row]
     return sums

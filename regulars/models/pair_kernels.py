@@ -1,12 +1,10 @@
 """Columns of ``pair_features``, compiled: each function fills the rows of ``into``, one per feature, one value per candidate."""
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
+from regulars.models.compiled import compiled, compiled_loosely
 from regulars.models.retrievers.kernels import place_of
 
 Floats = NDArray[np.float64]
@@ -18,7 +16,7 @@ FADING_DAYS = (7.0, 30.0, 90.0)
 COUNT_OWN, COUNT_PRODUCT, COUNT_COMMON = 12, 11, 7
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def own_columns(  # noqa: PLR0912 - one pass
     products: Rows, place: Rows, days: Floats, bought: NDArray[np.bool_], rows: Rows, into: Floats
 ) -> tuple[int, int, int]:
@@ -68,7 +66,7 @@ def own_columns(  # noqa: PLR0912 - one pass
     return baskets, lines, distinct
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def product_columns(
     counts: Vectors,
     count_customers: NDArray[np.int32],
@@ -96,25 +94,30 @@ def product_columns(
         into[10, at] = price[row]
 
 
-@njit(cache=True, nogil=True)
-def looked_up_columns(found: Rows, scores: Floats, ends: NDArray[np.int64], rows: Rows, into: Floats) -> None:
-    """The score of each of ``rows`` (sorted) in each part of ``found`` (sorted within a part that ends at ``ends``); else 0."""
+@compiled
+def looked_up_columns(
+    found: Rows, scores: Floats, ends: NDArray[np.int64], rows: Rows, places: NDArray[np.int64], into: Floats
+) -> None:
+    """Row ``places[part]`` of ``into``: the score of each of ``rows`` (sorted) in that part of ``found`` (sorted within a part
+    that ends at ``ends``); else 0. A place of -1: nobody asks for that part."""
     first = 0
     for part in range(len(ends)):
         last, at = ends[part], first
         few = last - first < 4 * len(rows)
-        for place in range(len(rows)):
-            row = rows[place]
-            if few:
-                while at < last and found[at] < row:
-                    at += 1
-            else:
-                at += np.searchsorted(found[at:last], row)
-            into[part, place] = scores[at] if at < last and found[at] == row else 0.0
+        if places[part] >= 0:
+            column = into[places[part]]
+            for place in range(len(rows)):
+                row = rows[place]
+                if few:
+                    while at < last and found[at] < row:
+                        at += 1
+                else:
+                    at += np.searchsorted(found[at:last], row)
+                column[place] = scores[at] if at < last and found[at] == row else 0.0
         first = last
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})
+@compiled_loosely
 def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: Rows, into: Floats) -> None:
     """Row 0: the product of each one's vector with ``wanted``; row 1: its cosine with ``newest``, 0 for no vector."""
     own = np.float32(0)
@@ -131,7 +134,7 @@ def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: R
         into[1, at] = near / max(np.sqrt(own * length), 1e-9)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def share_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
     """Each of the ``chosen`` columns (one per row) as a share of its highest value."""
     for place in range(len(chosen)):
@@ -141,7 +144,7 @@ def share_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None
             into[place, at] = column[at] / highest
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def rank_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
     """Each of the ``chosen`` columns as ranks: 1 for the highest, ties in order; nan where it is 0, a retriever's silence."""
     for place in range(len(chosen)):
@@ -153,7 +156,7 @@ def rank_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
             into[place, told[order[rank]]] = rank + 1
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def group_share(
     group: NDArray[np.int32], products: Rows, weights: Floats, rows: Rows, sums: Floats, into: Floats
 ) -> None:
@@ -170,7 +173,7 @@ def group_share(
             sums[group[products[place]]] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place_columns(
     price: Vectors, usual: float, products: Rows, newest: int, rows: Rows, widths: tuple[int, int], into: Floats
 ) -> None:
@@ -185,9 +188,23 @@ def place_columns(
         into[3, at] = abs(row - newest) if newest >= 0 else np.nan
 
 
-@njit(cache=True, nogil=True)
-def turned(columns: Floats, into: Any) -> None:
-    """``columns`` (n_features, n_rows) as rows of float32."""
-    for at in range(columns.shape[1]):
-        for column in range(columns.shape[0]):
-            into[at, column] = columns[column, at]
+@compiled
+def usual_price(price: Vectors, products: Rows, weights: Floats) -> float:
+    """The mean price of what the history holds, by weight; nan where none is known."""
+    total, paid = 0.0, 0.0
+    for place in range(len(products)):
+        cost = np.float64(price[products[place]])
+        if np.isfinite(cost):
+            total += weights[place]
+            paid += cost * weights[place]
+    return max(paid / total, 0.01) if total > 0 else np.nan
+
+
+@compiled
+def count_columns(visit: Rows, rows: Rows, into: Floats) -> None:
+    """How often each of ``rows`` (sorted) is in ``visit``."""
+    into[:] = 0.0
+    for one in visit:
+        at = place_of(rows, one)
+        if at < len(rows):
+            into[at] += 1

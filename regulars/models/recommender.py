@@ -20,7 +20,7 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, History, Known, known_history, rhythm
+from regulars.models.history import DAY_S, NOTHING, Done, History, Known, done_with, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
@@ -106,8 +106,10 @@ class Recommender:
         """Answer once for a history of popular products, so that no visitor waits for what is computed at the first asking."""
         rows = self.retrieval.popular.order[:5]
         history = History(self.retrieval.ids.ids(rows), np.arange(len(rows)), ("purchase",) * len(rows))
+        allowed = self.retrieval.popular.counts[:, 0] >= 0
         for repeat in ("auto", "never"):
-            self.recommend(history, Context(moment=DAY_S, repeat=repeat), n=1)
+            self.recommend(history, Context(moment=DAY_S, repeat=repeat, allowed=allowed), n=10)
+        self.recommend(history, Context(moment=DAY_S, placement="product", product_ids=tuple(history.product_ids)), n=1)
 
     def rank(self, known: Known, *, moment: int, n: int, repeat: str = "auto") -> Rows:
         """The first ``n`` rows for a history already in rows, nothing filtered out, by ``ranker``; shape (at most n,).
@@ -220,7 +222,9 @@ class Recommender:
         return permitted
 
     def _ranked(self, ranker: Ranker | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
-        features = np.vstack(matrices) if matrices else np.zeros((0, len(NAMES)), np.float32)
+        if not matrices:
+            return np.zeros(0)
+        features = matrices[0] if len(matrices) == 1 else np.vstack(matrices)
         if not len(features):
             return np.zeros(0)
         if ranker is None:  # too little happened to learn from: own purchases, then what is popular
@@ -229,14 +233,15 @@ class Recommender:
         return ranker.predict(features)
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
-        chances = self._said(context, scores)
-        wanted = chances if context.steering is None else chances * context.steering[rows]
-        order = np.lexsort((rows, -scores, -wanted) if context.steering is not None else (rows, -scores))
+        if context.steering is None:
+            order = np.lexsort((rows, -scores))
+        else:
+            order = np.lexsort((rows, -scores, -self._said(context, scores) * context.steering[rows]))
         order = order[one_of_each(rows[order], self.retrieval.catalogue.family)]
         if context.variety:
             order = order[diversified(self.retrieval, rows[order], n=n, diversity=context.variety)]
         order = order[:n]
-        chosen = dict(zip(rows[order].tolist(), chances[order].tolist(), strict=True))
+        chosen = dict(zip(rows[order].tolist(), self._said(context, scores[order]).tolist(), strict=True))
         first = self._first(known, context)[:n]
         chosen = {row: chosen.get(row, 0.0) for row in first} | chosen
         for row in self._filling(known, context, chosen, n - len(chosen)) if len(chosen) < n else ():
@@ -252,8 +257,9 @@ class Recommender:
         return Answer(tuple(items), self._fallback(known, context))
 
     def _item(self, known: Known, context: Context, rank: int, row: int, score: float) -> Recommendation:
-        code, because = self._reason(known, context, row)
-        every = rhythm(known, row) if code == "bought_before" else None
+        own = done_with(known, row)
+        code, because = self._reason(known, context, row, own)
+        every = own.every_days if code == "bought_before" else None
         return Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because, every_days=every)
 
     def _first(self, known: Known, context: Context) -> list[int]:
@@ -308,18 +314,17 @@ class Recommender:
             return None
         return None if len(known.products) else "no_history"
 
-    def _reason(self, known: Known, context: Context, row: int) -> tuple[str, str | None]:
+    def _reason(self, known: Known, context: Context, row: int, own: Done) -> tuple[str, str | None]:
         ids = self.retrieval.ids
         page = self._page(context) if context.placement in SHELVES else np.zeros(0, np.int64)
-        own = known.rows == row
         if len(page):
             source = self.retrieval.baskets.source(page, np.ones(len(page)), row)
             if source >= 0:
                 return "bought_together", ids.ids([source])[0]
             source = self.retrieval.visitors.source(page, np.ones(len(page)), row)
             return ("similar", ids.ids([source])[0]) if source >= 0 else ("popular", None)
-        if own.any():
-            return ("bought_before" if known.bought[own].any() else "looked_at"), ids.ids([row])[0]
+        if own.touched:
+            return ("bought_before" if own.bought else "looked_at"), ids.ids([row])[0]
         for name, code in (("baskets", "bought_together"), ("visitors", "similar")):
             source = getattr(self.retrieval, name).source(*strongest(known), row)
             if source >= 0:

@@ -1,7 +1,6 @@
 """All retrievers over one catalogue: what could be shown at all, before anything is ranked."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -11,19 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
-from regulars.models.history import Known
+from regulars.models.history import NEWEST, Known
+from regulars.models.pair_columns import Products
+from regulars.models.retrievers.candidate_kernels import Liked, Most, candidates, popular_of
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
 from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.factors import Factors
 from regulars.models.retrievers.followers import Followers
-from regulars.models.retrievers.lookalikes import Lookalikes, own_frequency
-from regulars.models.retrievers.neighbours import Neighbours, strongest
+from regulars.models.retrievers.kernels import SUMS
+from regulars.models.retrievers.lookalikes import NEAREST, Lookalikes, own_frequency
+from regulars.models.retrievers.neighbours import ONES, Neighbours, strongest
 from regulars.models.retrievers.popular import Popular
-from regulars.models.retrievers.reached import NOWHERE, Reached, best
+from regulars.models.retrievers.reach_kernels import Ask, reach
+from regulars.models.retrievers.reached import NOWHERE, Reached
 from regulars.models.retrievers.repeat import Repeat
-from regulars.models.retrievers.sessions import Sessions
+from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions, latest_of
+from regulars.models.retrievers.sessions import NEAREST as NEAREST_VISITS
 
 Part = TypeVar("Part")
 
@@ -31,9 +35,9 @@ FALLING = 0.8
 ALL_OF, BRING_ALLOWED = 500, 40
 NO_ROWS: Rows = np.zeros(0, np.int64)
 LATEST = 10
-ONWARD_FALLING = 0.4
+ONWARD_FALLING, VISIT_FALLING = 0.4, 0.6
+BRING_FACTORS = 40
 BRING = {
-    "factors": 40,
     "baskets": 60,
     "visitors": 60,
     "linear": 100,
@@ -45,6 +49,30 @@ BRING = {
     "akin_visit": 80,
     "lookalikes": 150,
 }
+PARTS = (
+    "baskets",
+    "visitors",
+    "linear",
+    "newest",
+    "recent",
+    "followers",
+    "onward",
+    "following",
+    "next_step",
+    "step_before",
+    "two_steps",
+    "akin",
+    "second",
+    "akin_visit",
+    "linear_visit",
+    *WAYS,
+    "lookalikes",
+    "own_frequency",
+)
+_BRING = np.array([BRING.get(name, 0) for name in PARTS])
+_FALLING = np.power(FALLING, np.arange(LATEST, dtype=float))
+_VISIT_FALLING = np.power(VISIT_FALLING, np.arange(NEWEST, dtype=float))
+_NO_MASK = np.zeros(0, bool)
 
 
 @dataclass(frozen=True)
@@ -71,13 +99,15 @@ class Catalogue:
 
 @dataclass(frozen=True)
 class Clues:
-    """What each retriever reaches from a history, by name, and the visitor's vector of factors (n_factors,)."""
+    """What each retriever reaches from a history, and the visitor's vector of factors (n_factors,).
 
-    reached: Mapping[str, Reached]
+    ``parts``: rows, scores and ends of ``PARTS``, one behind the other, rows sorted within each.
+    """
+
+    parts: tuple[Rows, NDArray[np.float64], NDArray[np.int64]]
+    repeat: Reached
+    factors: Reached
     wanted: NDArray[np.float64]
-
-    def __getitem__(self, name: str) -> Reached:
-        return self.reached[name]
 
 
 @dataclass(frozen=True)
@@ -109,46 +139,80 @@ class Retrieval:
     repeat: Repeat = field(default_factory=Repeat)
 
     @cached_property
-    def _from_newest(self) -> dict[str, Neighbours]:
-        """What is asked for the latest product alone."""
-        return {
-            "following": self.followers.near,
-            "next_step": self.next_step,
-            "step_before": self.step_before,
-            "two_steps": self.two_steps,
-            "akin": self.embedding.near,
-        }
-
-    @cached_property
     def categories(self) -> Categories:
         """Popular products by category."""
         return Categories(self.catalogue.category, self.popular)
 
     def clues(self, known: Known) -> Clues:
         """What each retriever reaches from the history; computed once per request, read by candidates and features."""
-        strong = strongest(known)
-        newest = known.newest[:LATEST]
-        frequency = own_frequency(known)
         wanted = self.factors.fold_in(known)
-        reached = {
-            "repeat": self.repeat.reached(known),
-            "own_frequency": frequency,
-            "baskets": self.baskets.reached(*strong),
-            "visitors": self.visitors.reached(*strong),
-            "linear": self.linear.reached(known.products, np.ones(len(known.products))),
-            "newest": self.baskets.reached(newest[:1], np.ones(len(newest[:1]))),
-            "recent": self.baskets.reached(newest, np.power(FALLING, np.arange(len(newest), dtype=float))),
-            "followers": self.followers.reached(known),
-            "onward": self.onward.reached(known),
-            **{name: near.reached(newest[:1], np.ones(len(newest[:1]))) for name, near in self._from_newest.items()},
-            "second": self.baskets.reached(newest[1:2], np.ones(len(newest[1:2]))),
-            "akin_visit": self.embedding.reached(known),
-            "linear_visit": self.linear.reached(*_falling(known)),
-            **self.sessions.all_reached(known),
-            "lookalikes": self.lookalikes.near_to(frequency),
-            "factors": self.factors.near_to(wanted) if len(known.products) else NOWHERE,
+        sums, touched = self.sums()
+        parts = reach(
+            self._asks(known),
+            latest_of(known),
+            self.sessions.arrays,
+            NEAREST_VISITS,
+            RECENT,
+            CLOSE,
+            own_frequency(known),
+            self.lookalikes.arrays,
+            NEAREST,
+            sums,
+            touched,
+        )
+        factors = self.factors.near_to(wanted) if len(known.products) else NOWHERE
+        return Clues(parts, self.repeat.reached(known), factors, wanted)
+
+    def _asks(self, known: Known) -> tuple[Ask, ...]:
+        """Which neighbours are asked about what, in the order of ``PARTS``."""
+        near, strong, newest = self._near, strongest(known), known.newest[:LATEST]
+        latest, second = (newest[:1], ONES[: len(newest[:1])]), (newest[1:2], ONES[: len(newest[1:2])])
+        visit, later = known.visited
+        return (
+            Ask(*near["baskets"], *strong),
+            Ask(*near["visitors"], *strong),
+            Ask(*near["linear"], known.products, ONES[: len(known.products)]),
+            Ask(*near["baskets"], *latest),
+            Ask(*near["baskets"], newest, _FALLING[: len(newest)]),
+            Ask(*near["followers"], *self.followers.asked(known)),
+            Ask(*near["onward"], *self.onward.asked(known)),
+            Ask(*near["followers"], *latest),
+            Ask(*near["next_step"], *latest),
+            Ask(*near["step_before"], *latest),
+            Ask(*near["two_steps"], *latest),
+            Ask(*near["embedding"], *latest),
+            Ask(*near["baskets"], *second),
+            Ask(*near["embedding"], *self.embedding.asked(known)),
+            Ask(*near["linear"], visit[:LATEST], _VISIT_FALLING[later[:LATEST]]),
+        )
+
+    @cached_property
+    def _near(self) -> dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]]:
+        """Of each kind of neighbours the arrays, all alike to compiled code: in order, and such as could be written."""
+        found = {
+            name: getattr(self, name)
+            for name in ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
         }
-        return Clues(reached, wanted)
+        found |= {"followers": self.followers.near, "onward": self.onward.near, "embedding": self.embedding.near}
+        return {
+            name: (np.require(one.rows, np.int32, ["C", "W"]), np.require(one.similarity, np.float32, ["C", "W"]))
+            for name, one in found.items()
+        }
+
+    @cached_property
+    def products(self) -> Products:
+        """What features read of each product."""
+        found = {name: getattr(self.catalogue, name) for name in Products._fields if hasattr(self.catalogue, name)}
+        return Products(counts=self.popular.counts, vectors=self.factors.vectors, **found)
+
+    def sums(self) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
+        """This thread's zeros and touched bits, enough for whatever is summed of this catalogue."""
+        return SUMS.of(self._longest)
+
+    @cached_property
+    def _longest(self) -> int:
+        """One per product, past customer, category or word."""
+        return max(len(self.ids), len(self.lookalikes.starts), len(self.categories.best), self.content.width)
 
     def candidates(
         self,
@@ -165,28 +229,24 @@ class Retrieval:
         """
         clues = self.clues(known) if clues is None else clues
         deeper = 2 if repeat == "never" else 1
-        parts = [
-            best(clues["repeat"], 250),
-            known.newest[:50],
-            self.popular.candidates(known, 100 * deeper),
-            self.categories.candidates(known, 60 * deeper),
-            self.content.candidates(known, 10 * deeper),
-            *(best(clues[name], most * deeper) for name, most in BRING.items()),
-            *self._among(clues, allowed),
-        ]
-        rows = np.unique(np.concatenate(parts))
-        return rows[rows != known.looking_at]
+        popular = self.popular_of(allowed)
+        among = len(popular) == ALL_OF
+        anyway = [known.newest[:50], self.popular.candidates(known, 100 * deeper), popular[:100] if among else popular]
+        return candidates(
+            clues.parts,
+            clues.factors,
+            clues.repeat,
+            Liked(known.products, known.weights, *strongest(known), np.concatenate(anyway), known.looking_at),
+            self.categories.groups,
+            self.content.texts,
+            Most(_BRING * deeper, BRING_FACTORS * deeper, 250, 60 * deeper, 10 * deeper, BRING_ALLOWED if among else 0),
+            _NO_MASK if allowed is None else allowed,
+            *self.sums(),
+        )
 
     def popular_of(self, allowed: NDArray[np.bool_] | None) -> Rows:
         """The most popular of ``allowed``, best first, up to 500; none where everything is allowed."""
-        return NO_ROWS if allowed is None else self.popular.order[allowed[self.popular.order]][:ALL_OF]
-
-    def _among(self, clues: Clues, allowed: NDArray[np.bool_] | None) -> list[Rows]:
-        popular = self.popular_of(allowed)
-        if allowed is None or len(popular) < ALL_OF:
-            return [popular]
-        reached = ((rows[allowed[rows]], scores[allowed[rows]]) for rows, scores in (clues[name] for name in BRING))
-        return [popular[:100], *(best(found, BRING_ALLOWED) for found in reached)]
+        return NO_ROWS if allowed is None else popular_of(self.popular.order, allowed, ALL_OF)
 
     def save(self, folder: Path) -> None:
         """Write all arrays into ``folder``, one file each."""
@@ -236,12 +296,6 @@ class Retrieval:
             "followers": self.followers.near,
             "onward": self.onward.near,
         }
-
-
-def _falling(known: Known) -> tuple[Rows, NDArray[np.float64]]:
-    """The latest products of the visit, each counting 0.6 times as much for every later moment."""
-    products, later = known.visited
-    return products[:LATEST], np.power(0.6, later[:LATEST].astype(float))
 
 
 def _loaded(folder: Path, name: str, made: type[Part]) -> Part:

@@ -12,10 +12,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from regulars.errors import ArtifactError
+from regulars.models.compiled import compiled
 from regulars.models.leaf_masks import LeafMasks, leaf_masks
 
 Floats = NDArray[np.float64]
@@ -61,13 +61,14 @@ class FlatTrees:
         if rows.ndim != 2 or rows.shape[1] != self.count_features:
             raise ValueError(f"expected rows of {self.count_features} features, got an array of shape {rows.shape}")
         given = np.ascontiguousarray(rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64))
-        sums = self._walked(given) if self._masks is None else self._masks.sums(given)
+        sums = self._walked(given) if self.masks is None else self.masks.sums(given)
         if raw or self.link == "identity":
             return sums
         return np.exp(sums) if self.link == "exp" else 1 / (1 + np.exp(-self.slope * sums))
 
     @cached_property
-    def _masks(self) -> LeafMasks | None:
+    def masks(self) -> LeafMasks | None:
+        """The trees as masks of leaves; None where a node compares no numbers, or a tree has too many leaves."""
         if (self.kinds != PLAIN).any():
             return None
         return leaf_masks(self.features, self.thresholds, self.children, self.missing_right, self.values, self.roots)
@@ -203,7 +204,7 @@ def _joined(arrays: list[NDArray[Any]], kind: Any, columns: int | None = None) -
     return np.ascontiguousarray(np.concatenate([empty, *arrays]).astype(kind))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _not_in(value: float, bits: NDArray[np.uint32]) -> Any:
     """1 where the bit of the whole number ``value`` is not set, or there is none; 0 where it is."""
     if not -1 < value < WORD * len(bits):
@@ -212,7 +213,7 @@ def _not_in(value: float, bits: NDArray[np.uint32]) -> Any:
     return np.uint8(1 - (bits[number // WORD] >> np.uint32(number % WORD) & np.uint32(1)))
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sums(
     rows: NDArray[Any],
     features: Ints,

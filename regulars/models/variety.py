@@ -18,7 +18,10 @@ def one_of_each(rows: Rows, family: NDArray[np.int32]) -> NDArray[np.bool_]:
     >>> one_of_each(np.array([4, 2, 3]), np.array([-1, -1, 0, -1, 0], np.int32)).tolist()
     [True, False, True]
     """
-    named = np.where(family[rows] >= 0, family[rows].astype(np.int64), -1 - rows)
+    families = family[rows]
+    if (families < 0).all():
+        return np.ones(len(rows), dtype=bool)
+    named = np.where(families >= 0, families.astype(np.int64), -1 - rows)
     kept = np.zeros(len(rows), dtype=bool)
     kept[np.unique(named, return_index=True)[1]] = True
     return kept

@@ -19,7 +19,7 @@ from serving.live import Live
 from serving.problems import Problem, describe
 from serving.routes.direct import Direct
 from serving.services.asked import Question
-from serving.services.recommend import Sources, beside, recommend, recommend_page, repeat, visitor_of
+from serving.services.recommend import Sources, beside, is_weighed, recommend, recommend_page, repeat, visitor_of
 from serving.services.shelf import FIELDS, Filters
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=Direct)
@@ -237,9 +237,15 @@ async def _answered(worker: Live, questions: list[Question], *, whole_page: bool
     found = None if whole_page else repeat(sources, visitor, first)
     if found is not None:
         return _json(found)
-    make = partial(recommend_page if whole_page else recommend, sources, visitor)
+    if not whole_page and is_weighed(sources, visitor, first):  # choosing takes less than going to a thread and back
+        return _json(recommend(sources, visitor, first))
+    make = (
+        partial(recommend_page, sources, visitor, questions)
+        if whole_page
+        else partial(recommend, sources, visitor, first)
+    )
     try:
-        return _json(await worker.answer(partial(make, questions if whole_page else first)))
+        return _json(await worker.answer(make))
     except DataError as error:
         raise Problem(404, str(error)) from error
 
@@ -301,7 +307,7 @@ async def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, 
         limit=asked.limit,
         fields=_fields(asked.fields),
     )
-    body = await worker.answer(partial(beside, _sources(worker), loaded.model, question, together=together))
+    body = await worker.answering.run(lambda _: beside(_sources(worker), loaded.model, question, together=together))
     if body is None:
         raise Problem(404, f"product {product_id} is not known")
     return _json(body)

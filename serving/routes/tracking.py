@@ -9,17 +9,19 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
-from fastapi import APIRouter, Depends, Header, Request, Security
+from fastapi import APIRouter, Depends, Header, Request, Response, Security
 
-from serving.access import BEARER, Worker, caller_of, header_key
+from serving.access import BEARER, Worker, caller_of, header_key, live_of
 from serving.live import Live
 from serving.metrics import EVENTS
 from serving.problems import Problem, describe
+from serving.routes.direct import Direct
 from serving.routes.durable import durable
 from serving.services.tracking import Refused, Sender, read_event
 from serving.store.events import EventRow, add_events
+from serving.store.writer import Rows
 
-router = APIRouter(prefix="/v1", tags=["events"])
+router = APIRouter(prefix="/v1", tags=["events"], route_class=Direct)
 
 LARGEST_BATCH = 500 * 1024
 MOST_EVENTS = 2_500
@@ -46,16 +48,32 @@ SHORT = {"track": "t", "identify": "i", "page": "p", "screen": "s", "group": "g"
 Authorization = Annotated[str | None, Header(include_in_schema=False)]
 
 
-async def _body(
-    request: Request, authorization: Authorization = None, content_encoding: Annotated[str | None, Header()] = None
-) -> dict[str, Any]:
-    """The JSON object that was sent, whatever its media type says: browsers send beacons as text."""
-    try:
-        return await _read_body(request, content_encoding or "")
-    except Problem as problem:
-        if header_key(authorization) is None:  # the key could have been in it
-            raise Problem(401, "a key is expected: Authorization: Bearer KEY, or writeKey in the body") from problem
-        raise
+class Sent:
+    """A dependency: the JSON object that was sent, whatever its media type says: browsers send beacons as text."""
+
+    async def __call__(
+        self,
+        request: Request,
+        authorization: Authorization = None,
+        content_encoding: Annotated[str | None, Header()] = None,
+    ) -> dict[str, Any]:
+        """``of``, with what the documentation says of it."""
+        return await self.of(request)
+
+    async def of(self, request: Request) -> dict[str, Any]:
+        """What was sent with ``request``, read once."""
+        if not hasattr(request.state, "sent"):
+            request.state.sent = await self._read(request)
+        sent: dict[str, Any] = request.state.sent
+        return sent
+
+    async def _read(self, request: Request) -> dict[str, Any]:
+        try:
+            return await _read_body(request, request.headers.get("content-encoding", ""))
+        except Problem as problem:
+            if header_key(request.headers.get("authorization")) is None:  # the key could have been in it
+                raise Problem(401, "a key is expected: Authorization: Bearer KEY, or writeKey in the body") from problem
+            raise
 
 
 async def _read_body(request: Request, encoding: str) -> dict[str, Any]:
@@ -87,25 +105,33 @@ def _unpacked(packed: bytes) -> bytes:
     return raw
 
 
-Body = Annotated[dict[str, Any], Depends(_body)]
+SENT = Sent()
 
 
-async def _sender(
-    request: Request,
-    worker: Worker,
-    body: Body,
-    _: Annotated[object, Security(BEARER)],
-    authorization: Authorization = None,
-    x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
-) -> Sender:
-    """Who sends; the key may stand in the body as ``writeKey``."""
-    written = body.get("writeKey")
-    key = header_key(authorization) or (written if isinstance(written, str) else None)
-    caller = await worker.look(partial(caller_of, worker, request, key, scopes=SENDERS, token=x_customer_token))
-    return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
+class Sends:
+    """A dependency: who sends; the key may stand in the body as ``writeKey``."""
+
+    async def __call__(
+        self,
+        request: Request,
+        _: Annotated[object, Security(BEARER)],
+        authorization: Authorization = None,
+        x_customer_token: Annotated[str | None, Header(description="For storefront keys: a JWT of the shop.")] = None,
+    ) -> Sender:
+        """``of``, with what the documentation says of it."""
+        return await self.of(request)
+
+    async def of(self, request: Request) -> Sender:
+        """Who sends ``request``; raises Problem as ``caller_of``."""
+        worker, body = await live_of(request), await SENT.of(request)
+        written, token = body.get("writeKey"), request.headers.get("x-customer-token")
+        key = header_key(request.headers.get("authorization")) or (written if isinstance(written, str) else None)
+        caller = await worker.look(partial(caller_of, worker, request, key, scopes=SENDERS, token=token))
+        return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
 
 
-From = Annotated[Sender, Depends(_sender)]
+Body = Annotated[dict[str, Any], Depends(SENT)]
+From = Annotated[Sender, Depends(Sends())]
 
 
 def _documented(example: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +150,7 @@ RESPONSES = {200: {"content": {"application/json": {"example": EXAMPLE}}}} | des
     openapi_extra=_documented({"batch": [TRACK_EXAMPLE]}),
 )
 @router.post("/b", include_in_schema=False)
-async def batch(worker: Worker, sender: From, body: Body) -> dict[str, Any]:
+async def batch(worker: Worker, sender: From, body: Body) -> Response:
     """The good events of a batch are kept; the answer says of each what became of it. Accepted means durable."""
     listed = body.get("batch")
     if not isinstance(listed, list) or len(listed) > MOST_EVENTS:
@@ -133,7 +159,7 @@ async def batch(worker: Worker, sender: From, body: Body) -> dict[str, Any]:
 
 
 def _one(call: str) -> Any:
-    async def take(worker: Worker, sender: From, body: Body) -> dict[str, Any]:
+    async def take(worker: Worker, sender: From, body: Body) -> Response:
         """Accepted means durable."""
         return await _take(worker, sender, [body], call=call)
 
@@ -148,11 +174,11 @@ for _call, _letter in SHORT.items():
     router.post(f"/{_letter}", include_in_schema=False)(_one(_call))
 
 
-async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: str | None) -> dict[str, Any]:
+async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: str | None) -> Response:
     now = worker.now()
     read = [_read(raw, call, sender, now, worker.zone) for raw in listed]
     rows = [row for row in read if isinstance(row, EventRow)]
-    kept = await durable(worker, lambda connection: add_events(connection, rows), what="events") if rows else []
+    kept = await durable(worker, Rows(add_events, rows), what="events") if rows else []
     added = iter(kept)
     events: list[dict[str, Any]] = []
     for raw, row in zip(listed, read, strict=True):
@@ -163,7 +189,8 @@ async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: st
             events.append({"messageId": told, "status": "rejected", "reason": row})
     for status, times in Counter(event["status"] for event in events).items():
         EVENTS.labels(status).inc(times)
-    return {"success": all(event["status"] != "rejected" for event in events), "events": events}
+    told = {"success": all(event["status"] != "rejected" for event in events), "events": events}
+    return Response(orjson.dumps(told), media_type="application/json")
 
 
 def _read(raw: Any, call: str | None, sender: Sender, now: datetime, zone: ZoneInfo) -> EventRow | str:

@@ -7,7 +7,7 @@ answered by the degree below.
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from statistics import median
 from threading import Lock
@@ -38,15 +38,18 @@ class Budget:
     """
 
     def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+        self.seconds = seconds
         self._took = {degree: deque[float](maxlen=REMEMBERED) for degree in (FULL, RETRIEVERS)}
         self._latest: deque[str] = deque(maxlen=LATEST_ANSWERS)
         self._asked = 0
         self._lock = Lock()
 
-    def degree(self, spent: float) -> str:
-        """The fullest degree that fits where ``spent`` seconds are gone."""
-        left = self._seconds - spent
+    def degree(self, spent: float, *, waited: float = 0.0) -> str:
+        """The fullest degree that fits where ``spent`` seconds are gone, after ``waited`` seconds in which nobody worked on it.
+
+        Waiting as long as the whole budget is forgiven, so that a short crowd changes nothing; what is longer counts.
+        """
+        left = self.seconds - spent - max(waited - self.seconds, 0.0)
         with self._lock:
             self._asked += 1
             if left > 0 and self._asked % TRIED_EVERY == 0:
@@ -144,7 +147,9 @@ def _beside_newest(history: History, context: Context) -> Context:
 
 def popular(shelf: Shelf, history: History, context: Context, filters: Filters, *, n: int) -> Answer:
     """What most customers looked at or bought when the generation was published, as far as the question permits it."""
-    bought = {p for p, kind in zip(history.product_ids, history.kinds, strict=True) if kind == "purchase"}
+    told = zip(history.product_ids, history.kinds, strict=True)
+    bought = set() if context.repeat == "auto" else {product_id for product_id, kind in told if kind == "purchase"}
+    unwanted = context.unwanted
     allowed = shelf.allowed(filters, shelf.ids)
     candidates = None if context.candidates is None else set(context.candidates)
 
@@ -153,18 +158,18 @@ def popular(shelf: Shelf, history: History, context: Context, filters: Filters, 
         return (
             row >= 0
             and (allowed is None or bool(allowed[row]))
-            and product_id not in context.unwanted
+            and product_id not in unwanted
             and (candidates is None or product_id in candidates)
             and (context.repeat == "auto" or (product_id in bought) == (context.repeat == "only"))
         )
 
     order = dict.fromkeys((*context.pinned, *shelf.popular, *(context.candidates or ())))
-    chosen = _one_of_each(shelf, [product_id for product_id in order if permitted(product_id)], n)
+    chosen = _one_of_each(shelf, filter(permitted, order), n)
     items = [Recommendation(product_id, rank, 1 / (rank + 1), "popular") for rank, product_id in enumerate(chosen, 1)]
     return Answer(tuple(items), FALLBACK[POPULAR])
 
 
-def _one_of_each(shelf: Shelf, product_ids: Sequence[str], n: int) -> Collection[str]:
+def _one_of_each(shelf: Shelf, product_ids: Iterable[str], n: int) -> Collection[str]:
     """The first ``n``, one variant of each."""
     families: dict[str, str] = {}
     for product_id in product_ids:

@@ -11,15 +11,15 @@ import numpy as np
 from regulars.errors import DataError
 from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context
-from regulars.models.history import History
-from regulars.models.recommender import Recommender
+from regulars.models.history import NOTHING, History
+from regulars.models.recommender import Recommender, Weighed
 from serving.metrics import ANSWERS
 from serving.services.asked import Question, Visitor
-from serving.services.degrees import FULL, Budget, answer
+from serving.services.degrees import FULL, POPULAR, Budget, answer
 from serving.services.given import Given, given
 from serving.services.history import Clock, Newest, history_of, newest_of_customer, newest_of_visitor
 from serving.services.remembered import Memory
-from serving.services.shelf import Shelf
+from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
 from serving.store.published import profile_of
 from serving.store.shown import ShownLog
@@ -60,14 +60,28 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> dict[str, 
     return found.give(sources.log, sources.clock)
 
 
-def recommend(sources: Sources, visitor: Visitor, question: Question) -> dict[str, Any]:
-    """The body of the answer.
+def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
+    """Whether what the answer rests on was weighed a moment ago, so that it is only to be chosen and nothing is read."""
+    if visitor.state is None or question.after is not None or sources.model is None:
+        return False
+    history: History | None = sources.shelf.remembered.get(("history", question.who), state=visitor.state)
+    if history is None or (not len(history.product_ids) and question.country is None):
+        return False
+    context = _context(sources.model.retrieval.ids, sources.shelf, question, (), sources.clock.shop)
+    memory = _memory(sources, visitor, question, question.filters, context)
+    return memory is not None and memory.recall() is not None
+
+
+def recommend(
+    sources: Sources, visitor: Visitor, question: Question, waited: float = 0.0, most: str = FULL
+) -> dict[str, Any]:
+    """The body of the answer, after ``waited`` seconds in which it was not begun, with no more ranking than ``most``.
 
     Raises:
         DataError: where ``question.after`` is no recommendation that was given within the last 30 days.
     """
     before = _shown(sources.log, question.after)
-    found = _answers(sources, visitor, [question], before)
+    found = _answers(sources, visitor, [question], before, waited=waited, most=most)
     made = given(
         sources.shelf, [question], found.answers, policy=sources.policy, clock=sources.clock, before=before
     )  # fmt: skip
@@ -77,14 +91,16 @@ def recommend(sources: Sources, visitor: Visitor, question: Question) -> dict[st
     return made.give(sources.log, sources.clock)
 
 
-def recommend_page(sources: Sources, visitor: Visitor, questions: Sequence[Question]) -> dict[str, Any]:
+def recommend_page(
+    sources: Sources, visitor: Visitor, questions: Sequence[Question], waited: float = 0.0, most: str = FULL
+) -> dict[str, Any]:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
         DataError: as ``recommend``.
     """
     before = _shown(sources.log, questions[0].after)
-    found = _answers(sources, visitor, questions, before)
+    found = _answers(sources, visitor, questions, before, waited=waited, most=most)
     made = given(
         sources.shelf, questions, found.answers, policy=sources.policy, clock=sources.clock, before=before,
         whole_page=True,
@@ -112,24 +128,35 @@ class _Answers:
     since: float | None
 
 
-def _answers(sources: Sources, visitor: Visitor, questions: Sequence[Question], before: Sequence[str]) -> _Answers:
+def _answers(
+    sources: Sources,
+    visitor: Visitor,
+    questions: Sequence[Question],
+    before: Sequence[str],
+    *,
+    waited: float,
+    most: str,
+) -> _Answers:
     began = time.perf_counter() - visitor.seconds
     store, shelf, model, first = sources.store, sources.shelf, sources.model, questions[0]
     clock, state = sources.clock, visitor.state
-    history = _recalled(
-        shelf, ("history", first.who), state, lambda: _history(store, first, visitor.newest, clock)
-    )  # fmt: skip
+    key = ("history", first.who)
+    unread = most == POPULAR and all(question.repeat == "auto" for question in questions)
+    if unread and (state is None or shelf.remembered.get(key, state=state) is None):
+        history = NOTHING  # what is popular rests on nobody's history
+    else:
+        unread = False
+        history = _recalled(shelf, key, state, lambda: _history(store, first, visitor.newest, clock))
     country = first.country
-    if country is None and first.customer_id and not len(history.product_ids):
+    if country is None and first.customer_id and not unread and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
     taken, answers, since, full = list(before), [], time.monotonic(), True
     ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
         context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
-        degree = sources.budget.degree(time.perf_counter() - began)
-        key = (sources.policy, first.who, question.filters, context.of_weighing)
-        memory = None if state is None else Memory(shelf.remembered, key, state)
+        degree = most if most != FULL else sources.budget.degree(time.perf_counter() - began, waited=waited)
+        memory = _memory(sources, visitor, first, question.filters, context)
         since = since if memory is None else min(since, memory.since())
         found, degree = answer(
             model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=sources.budget,
@@ -140,6 +167,14 @@ def _answers(sources: Sources, visitor: Visitor, questions: Sequence[Question], 
         answers.append(found)
         taken += [item.product_id for item in found.items]
     return _Answers(answers, since if full and state is not None else None)
+
+
+def _memory(
+    sources: Sources, visitor: Visitor, first: Question, filters: Filters, context: Context
+) -> Memory[Weighed] | None:
+    """Where what is weighed for ``context`` is remembered; None where nothing of who asks may be."""
+    key = (sources.policy, first.who, filters, context.of_weighing)
+    return None if visitor.state is None else Memory(sources.shelf.remembered, key, visitor.state)
 
 
 def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:

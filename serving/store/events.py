@@ -1,7 +1,7 @@
 """Rows of the tables ``events`` and ``identities``."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,12 +25,15 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
+from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
 from serving.store.prepared import Prepared
 from serving.store.schema import events, identities, state
 
 COMPACTED = "compacted_events"
 JOINED_WITHIN = timedelta(days=30)
+AT_ONCE = 2_500
+NUMBERING = "numbering"  # in a connection's notes: the transaction that holds the lock
 ONE_AT_A_TIME = 7_201_944  # of PostgreSQL's advisory locks: the one under which events are numbered
 
 
@@ -64,6 +67,22 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
     Inside a transaction. Numbers are given in the order of commits, so that whoever reads up to a number misses nothing.
     """
     one_at_a_time(connection)
+    write = _written_at_once if connection.dialect.name == "postgresql" else _written_one_by_one
+    added = [new for start in range(0, len(rows), AT_ONCE) for new in write(connection, rows[start : start + AT_ONCE])]
+    _identify(connection, [row for row, is_new in zip(rows, added, strict=True) if is_new])
+    return added
+
+
+def _written_at_once(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
+    fresh = set(map(tuple, connection.execute(_ALL, arrays(events, _COLUMNS, rows))))
+    added = []
+    for row in rows:
+        added.append((row.origin, row.message_id) in fresh)
+        fresh.discard((row.origin, row.message_id))
+    return added
+
+
+def _written_one_by_one(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
     ids = sorted({row.message_id for row in rows})
     same_ids = select(events.c.origin, events.c.message_id).where(events.c.message_id.in_(ids))
     known = set(map(tuple, connection.execute(same_ids)))
@@ -77,22 +96,27 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
             fresh.append(row.__dict__)
     if fresh:
         connection.execute(insert(events), fresh)
-        _identify(connection, fresh)
     return added
 
 
+_COLUMNS = tuple(field.name for field in fields(EventRow))
+_ALL = insert_from_arrays(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
+
+
 def one_at_a_time(connection: Connection) -> None:
-    """In PostgreSQL wait until nobody else numbers rows; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ONE_AT_A_TIME})
+    """In PostgreSQL wait, once in a transaction, until nobody else numbers rows; SQLite has one writer anyway."""
+    if connection.dialect.name != "postgresql" or connection.info.get(NUMBERING) is connection.get_transaction():
+        return
+    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ONE_AT_A_TIME})
+    connection.info[NUMBERING] = connection.get_transaction()
 
 
-def _identify(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+def _identify(connection: Connection, rows: Sequence[EventRow]) -> None:
     """Keep whom each anonymous_id turned out to be, where that is not known yet."""
     found = [
-        {key: row[column] for key, column in _IDENTITY.items()}
+        {key: getattr(row, column) for key, column in _IDENTITY.items()}
         for row in rows
-        if row["customer_id"] is not None and row["anonymous_id"] is not None
+        if row.customer_id is not None and row.anonymous_id is not None
     ]
     if not found:
         return

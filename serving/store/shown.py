@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, delete, func, insert, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
+from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
 from serving.store.schema import EPOCH, shown_counts, shown_recommendations
 from serving.store.writer import GroupWriter, Overloaded
@@ -121,7 +122,14 @@ class ShownLog:
 
 def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:
     """Write what was shown, inside a transaction."""
-    connection.execute(insert(shown_recommendations), [row.__dict__ for row in rows])
+    if connection.dialect.name == "postgresql":
+        connection.execute(_ALL, arrays(shown_recommendations, _COLUMNS, rows))
+    else:
+        connection.execute(insert(shown_recommendations), [row.__dict__ for row in rows])
+
+
+_COLUMNS = tuple(field.name for field in fields(ShownRow))
+_ALL = insert_from_arrays(shown_recommendations, _COLUMNS)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,9 @@
 """Durable writes of many requests at once: whoever waits together is committed together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
+from itertools import groupby, islice
 from queue import Empty, Full, Queue
 from threading import Thread
 from typing import Any
@@ -16,6 +18,17 @@ MOST_TOGETHER = 64
 Write = Callable[[Connection], Any]
 
 
+@dataclass(frozen=True)
+class Rows:
+    """A write of ``rows`` by ``add``, which gives one result per row, and gives the same where others' rows are added with them."""
+
+    add: Callable[[Connection, Sequence[Any]], Sequence[Any]]
+    rows: Sequence[Any]
+
+    def __call__(self, connection: Connection) -> Sequence[Any]:
+        return self.add(connection, self.rows)
+
+
 class Overloaded(Exception):
     """More writes wait than the database takes in a reasonable time; the caller should try again later."""
 
@@ -23,7 +36,8 @@ class Overloaded(Exception):
 class GroupWriter:
     """One thread that commits; ``submit`` hands it a write and gives a future that is done once the write is durable.
 
-    A transaction takes up to 64 writes. Where one of them fails, each is tried again alone, so that it fails alone.
+    A transaction takes up to 64 writes, and ``Rows`` that follow each other as one. Where one of them fails, each is tried
+    again alone, so that it fails alone.
     """
 
     def __init__(self, store: Store) -> None:
@@ -96,4 +110,15 @@ class GroupWriter:
 
     def _transaction(self, writes: Sequence[Write]) -> list[Any]:
         with self._store.writing() as connection:
-            return [write(connection) for write in writes]
+            return list(_written(connection, writes))
+
+
+def _written(connection: Connection, writes: Sequence[Write]) -> Iterator[Any]:
+    """What each of ``writes`` returns, in order."""
+    for add, some in groupby(writes, lambda write: write.add if isinstance(write, Rows) else None):
+        if add is None:
+            yield from (write(connection) for write in some)
+            continue
+        parts = [write.rows for write in some if isinstance(write, Rows)]
+        results = iter(add(connection, [row for part in parts for row in part]))
+        yield from (list(islice(results, len(part))) for part in parts)

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text, update
+from sqlalchemy import select, text, update
+from sqlalchemy.exc import IntegrityError
 
 from regulars.errors import DataError, StoreError
 from serving.services.keys import create_key, list_keys, revoke_key, valid_key
@@ -26,7 +27,7 @@ from serving.store.decisions import (
     offers_made,
     outcomes_of,
 )
-from serving.store.events import Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
+from serving.store.events import AT_ONCE, Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.published import (
     all_products,
@@ -37,10 +38,10 @@ from serving.store.published import (
     scored_conditions,
     scored_page,
 )
-from serving.store.schema import histories, products, profiles, state
+from serving.store.schema import events, histories, products, profiles, state
 from serving.store.shown import KEPT, ShownLog, ShownRow, add_shown, remove_shown, views_between
 from serving.store.writer import MOST_WAITING as MOST_QUEUED
-from serving.store.writer import GroupWriter
+from serving.store.writer import GroupWriter, Rows
 from tests.builders import at, profile_row
 
 NOW = at("2024-06-01T12:00")
@@ -387,3 +388,68 @@ def test_what_is_committed_is_on_disk(store: Store) -> None:
     asked = "pragma synchronous" if store.is_sqlite else "show synchronous_commit"
     with store.reading() as connection:
         assert connection.exec_driver_sql(asked).scalar() in (2, "on")  # SQLite's 2 is FULL
+
+
+def event(message_id: str, *, origin: str = "server", **told: str) -> EventRow:
+    named = {"customer_id": None, "anonymous_id": None, "session_id": None, "touched": None} | told
+    return EventRow(origin, message_id, NOW, NOW - timedelta(microseconds=1), "Tried", body="{}", **named)
+
+
+def test_events_of_many_requests_are_new_once_and_numbered_in_order(store: Store) -> None:
+    """More than one statement takes, the same ids in one request, in another, and from a page."""
+    writer = GroupWriter(store)
+    first = [event("a", customer_id="ann"), event("b"), event("a", customer_id="bob")]
+    others = [event("b"), event("b", origin="page"), event("c")]
+    many = [event(f"m{number}") for number in range(AT_ONCE)]
+    writes = [writer.submit(Rows(add_events, rows)) for rows in (first, others, many, many[-1:])]
+    writer.start()
+    kept = [list(write.result(20)) for write in writes]
+    writer.stop()
+    assert kept == [[True, True, False], [False, True, True], [True] * AT_ONCE, [False]]
+    with store.reading() as connection:
+        rows = connection.execute(select(events).order_by(events.c.seq)).all()
+    assert [(row.origin, row.message_id) for row in rows[:4]] == [
+        ("server", "a"), ("server", "b"), ("page", "b"), ("server", "c"),
+    ]  # fmt: skip
+    assert [row.message_id for row in rows[4:]] == [row.message_id for row in many]
+    assert (rows[0].customer_id, rows[0].occurred_at, rows[1].customer_id) == (
+        "ann",
+        NOW - timedelta(microseconds=1),
+        None,
+    )
+
+
+def test_a_write_that_fails_takes_no_other_rows_with_it(store: Store) -> None:
+    writer = GroupWriter(store)
+    broken = replace(event("b"), name=None)  # type: ignore[arg-type]
+    writes = [writer.submit(Rows(add_events, [row])) for row in (event("a"), broken, event("c"))]
+    writer.start()
+    assert list(writes[0].result(20)) == [True]
+    with pytest.raises(IntegrityError):
+        writes[1].result(20)
+    assert list(writes[2].result(20)) == [True]
+    writer.stop()
+
+
+@pytest.mark.parametrize("address", ["postgresql"], indirect=True)  # SQLite has one writer
+def test_numbers_are_given_by_one_transaction_at_a_time(store: Store) -> None:
+    """Who reads up to a number misses nothing: a second transaction gets numbers only after the first has ended."""
+    with store.writing() as one:
+        add_events(one, [event("a")])
+        add_events(one, [event("b")])
+        with ThreadPoolExecutor(1) as pool:
+
+            def second() -> list[bool]:
+                with store.writing() as other:
+                    return add_events(other, [event("c")])
+
+            waiting = pool.submit(second)
+            locks = text("select count(*) from pg_locks where locktype = 'advisory' and not granted")
+            with store.reading() as connection:
+                while connection.execute(locks).scalar() == 0:
+                    assert not waiting.done()
+            one.commit()
+            assert waiting.result(20) == [True]
+    with store.reading() as connection:
+        found = connection.execute(select(events.c.message_id).order_by(events.c.seq)).scalars().all()
+    assert found == ["a", "b", "c"]

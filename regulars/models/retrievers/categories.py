@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.candidate_kernels import Groups, of_groups
+from regulars.models.retrievers.kernels import SUMS
 from regulars.models.retrievers.popular import Popular
 
 Floats = NDArray[np.float64]
@@ -46,16 +48,13 @@ class Categories:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first: share of the category times a rank discount within it."""
-        groups, shares = self.shares(known)
-        if not len(groups):
-            return np.zeros(0, np.int64)
-        order = np.lexsort((groups, -shares))[:n]
-        rows = self.best[groups[order]]
-        scores = shares[order][:, None] / np.arange(2, PER_CATEGORY + 2)[None, :]
-        rows, scores = rows.ravel(), scores.ravel()
-        kept = rows >= 0
-        ranked = np.lexsort((rows[kept], -scores[kept]))[:n]
-        return rows[kept][ranked]
+        sums, touched = SUMS.of(max(len(self.category), len(self.best)))
+        return of_groups(self.groups, known.products, known.weights, n, sums, touched)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """What compiled code reads."""
+        return Groups(self.category, self.best)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """The share of each row's category; shape (n_rows,)."""

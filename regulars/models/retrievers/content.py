@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.kernels import cosines
+from regulars.models.retrievers.candidate_kernels import Texts, alike_in_words
+from regulars.models.retrievers.kernels import SUMS, cosines
 from regulars.models.retrievers.neighbours import strongest
 
 Floats = NDArray[np.float64]
@@ -32,10 +33,7 @@ class Content:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` fresh rows that share a word with the history, best first, ties by row."""
-        rows = self.fresh.astype(np.int64)
-        scores = self.scores(known, rows)
-        order = np.lexsort((rows, -scores))[:n]
-        return rows[order[scores[order] > 0]]
+        return alike_in_words(self.texts, *strongest(known), n, *SUMS.of(self.width))
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """The cosine of each row with the history's strongest products; shape (n_rows,), 0 for an empty history."""
@@ -46,8 +44,17 @@ class Content:
         """The cosine of each of ``rows`` with the weighted sum of ``products``; shape (n_rows,)."""
         if not len(products) or not len(rows) or not len(self.words):
             return np.zeros(len(rows))
-        return cosines(self.words, self.weights, self.starts, self._width, products, weights, rows)
+        sums, touched = SUMS.of(self.width)
+        told = np.empty(len(rows))
+        cosines(self.words, self.weights, self.starts, products, weights, rows, sums, touched, told)
+        return told
 
     @cached_property
-    def _width(self) -> int:
+    def texts(self) -> Texts:
+        """What compiled code reads."""
+        return Texts(self.words, self.weights, self.starts, np.sort(self.fresh.astype(np.int64)))
+
+    @cached_property
+    def width(self) -> int:
+        """How many words there are."""
         return int(self.words.max(initial=-1)) + 1

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.neighbours import Neighbours
+from regulars.models.retrievers.neighbours import ONES, Neighbours
 from regulars.models.retrievers.reached import Reached, best, scores_at
 
 Floats = NDArray[np.float64]
@@ -44,8 +44,12 @@ class Embedding:
 
     def reached(self, known: Known) -> Reached:
         """What is near the products of the latest visit, all alike."""
+        return self.near.reached(*self.asked(known))
+
+    def asked(self, known: Known) -> tuple[Rows, Floats]:
+        """The products of the latest visit, and how much each counts."""
         products = _latest(known)
-        return self.near.reached(products, np.ones(len(products)))
+        return products, ONES[: len(products)]
 
     def likeness(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows, 3): cosine with the latest product of the visit, the mean over its products, and the one before

@@ -5,12 +5,13 @@ algorithms, UMUAI 28.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.history import Known
+from regulars.models.history import NEWEST, Known
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.reached import Reached, best, scores_at
 
@@ -36,6 +37,13 @@ class Followers:
 
     def reached(self, known: Known) -> Reached:
         """Summed over the latest visit; a product counts ``falling`` times as much for every later moment of the visit."""
+        return self.near.reached(*self.asked(known))
+
+    def asked(self, known: Known) -> tuple[Rows, Floats]:
+        """The products of the latest visit, and how much each counts."""
         products, later = known.visited
-        products, later = products[:LATEST_PRODUCTS], later[:LATEST_PRODUCTS]
-        return self.near.reached(products, np.power(self.falling, later.astype(float)))
+        return products[:LATEST_PRODUCTS], self._falling[later[:LATEST_PRODUCTS]]
+
+    @cached_property
+    def _falling(self) -> Floats:
+        return np.power(self.falling, np.arange(NEWEST, dtype=float))

@@ -8,15 +8,19 @@ import threading
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
+from regulars.models.compiled import compiled
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 
 BITS = 64
+DENSE = 2  # from so many additions per row on
+DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
+FIRST_BITS = np.zeros(BITS, np.int64)
+FIRST_BITS[[((1 << place) * int(DE_BRUIJN) % 2**64) >> 58 for place in range(BITS)]] = np.arange(BITS)
 
 
 class Sums(threading.local):
@@ -37,14 +41,14 @@ class Sums(threading.local):
 SUMS = Sums()
 
 
-@njit(cache=True, nogil=True)
-def _add(row: int, value: float, sums: Floats, touched: Words) -> None:
+@compiled
+def add(row: int, value: float, sums: Floats, touched: Words) -> None:
     """``sums[row] += value``, and the row is touched."""
     sums[row] += value
     touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_neighbours(
     rows: NDArray[np.int32],
     values: NDArray[np.float32],
@@ -59,10 +63,23 @@ def add_neighbours(
         for near in range(rows.shape[1]):
             row = rows[product, near]
             if row >= 0:
-                _add(row, values[product, near] * weight, sums, touched)
+                add(row, values[product, near] * weight, sums, touched)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def speaks_for(rows: NDArray[np.int32], values: NDArray[np.float32], products: Rows, weights: Floats, row: int) -> int:
+    """The first of ``products`` whose ``values`` for ``row`` times weight is highest; -1 where none is above 0."""
+    found, highest_yet = -1, 0.0
+    for place in range(len(products)):
+        product = products[place]
+        for near in range(rows.shape[1]):
+            value = values[product, near] * weights[place]
+            if rows[product, near] == row and value > highest_yet:
+                found, highest_yet = product, value
+    return found
+
+
+@compiled
 def add_spans(
     rows: NDArray[np.int32],
     values: NDArray[np.float32],
@@ -76,39 +93,83 @@ def add_spans(
     for place in range(len(chosen)):
         one, weight = chosen[place], weights[place]
         for at in range(starts[one], starts[one + 1]):
-            _add(rows[at], values[at] * weight, sums, touched)
+            add(rows[at], values[at] * weight, sums, touched)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def spans_summed(
+    rows: NDArray[np.int32],
+    values: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    chosen: Rows,
+    weights: Floats,
+    count: int,
+    sums: Floats,
+    touched: Words,
+) -> tuple[Rows, Floats]:
+    """What ``add_spans`` adds, collected, where all rows are below ``count``; both arguments are zero afterwards."""
+    total = 0
+    for one in chosen:
+        total += starts[one + 1] - starts[one]
+    if total * DENSE < count:
+        add_spans(rows, values, starts, chosen, weights, sums, touched)
+        return collected(sums, touched)
+    for place in range(len(chosen)):  # most rows are reached: looking through all of them takes less than noting each
+        one, weight = chosen[place], weights[place]
+        for at in range(starts[one], starts[one + 1]):
+            sums[rows[at]] += values[at] * weight
+    found, scores, filled = np.empty(count, np.int64), np.empty(count), 0
+    for row in range(count):
+        if sums[row] > 0:
+            found[filled], scores[filled] = row, sums[row]
+            filled += 1
+        sums[row] = 0.0
+    return found[:filled], scores[:filled]
+
+
+@compiled
 def collected(sums: Floats, touched: Words) -> tuple[Rows, Floats]:
     """The rows whose sum is above 0, sorted, and their sums; both arguments are zero afterwards."""
     count = 0
     for place in range(len(touched)):
-        word = touched[place]
-        while word:
-            word &= word - np.uint64(1)
-            count += 1
-    found, scores, filled = np.empty(count, np.int64), np.empty(count), 0
-    for place in range(len(touched)):
-        word, row = touched[place], place << 6
-        if word == 0:
-            continue
-        touched[place] = 0
-        while word:
-            while word & np.uint64(0xFF) == 0:
-                word >>= np.uint64(8)
-                row += 8
-            if word & np.uint64(1):
-                if sums[row] > 0:
-                    found[filled], scores[filled] = row, sums[row]
-                    filled += 1
-                sums[row] = 0.0
-            word >>= np.uint64(1)
-            row += 1
+        count += count_bits(touched[place])
+    found, scores = np.empty(count, np.int64), np.empty(count)
+    filled = collect(sums, touched, found, scores, 0)
     return found[:filled], scores[:filled]
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def collect(sums: Floats, touched: Words, found: Rows, scores: Floats, filled: int) -> int:
+    """The same into ``found`` and ``scores`` from ``filled`` on; where it ends."""
+    for place in range(len(touched)):
+        word = touched[place]
+        touched[place] = 0
+        while word:
+            row = (place << 6) + first_bit(word)
+            word &= word - np.uint64(1)
+            if sums[row] > 0:
+                found[filled], scores[filled] = row, sums[row]
+                filled += 1
+            sums[row] = 0.0
+    return filled
+
+
+@compiled
+def first_bit(word: Any) -> Any:
+    """The place of the lowest bit that is set, by Leiserson, Prokop & Randall (1998)."""
+    return FIRST_BITS[((word & (~word + np.uint64(1))) * DE_BRUIJN) >> np.uint64(58)]
+
+
+@compiled
+def count_bits(word: Any) -> Any:
+    """How many bits are set, by Warren, Hacker's Delight (2002), chapter 5."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
+
+
+@compiled
 def highest(found: Rows, scores: Floats, n: int) -> Rows:
     """Up to ``n`` of the sorted ``found`` with a score above 0, highest first, ties by row."""
     # a heap of the n best so far, the worst of them on top: of equal scores the later row is the worse
@@ -138,7 +199,7 @@ def highest(found: Rows, scores: Floats, n: int) -> Rows:
     return order
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sink(scores: Floats, heap: Rows, size: int, place: int) -> None:
     """Put ``place`` instead of the top of the heap's first ``size``."""
     at = 0
@@ -155,19 +216,19 @@ def _sink(scores: Floats, heap: Rows, size: int, place: int) -> None:
     heap[at] = place
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _worse(scores: Floats, one: int, other: int) -> bool:
     return scores[one] < scores[other] or (scores[one] == scores[other] and one > other)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def place_of(found: Rows, row: int) -> int:
     """The place of ``row`` among the sorted ``found``; one behind the last where it is not there."""
     at = int(np.searchsorted(found, row))
     return at if at < len(found) and found[at] == row else len(found)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def looked_up(found: Rows, scores: Floats, rows: Rows) -> Floats:
     """The score of each of ``rows`` among the sorted ``found``; 0 for what is not there."""
     told = np.zeros(len(rows))
@@ -178,80 +239,42 @@ def looked_up(found: Rows, scores: Floats, rows: Rows) -> Floats:
     return told
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def add_rows(rows: NDArray[Any], values: Floats, sums: Floats, touched: Words) -> None:
     """``sums[rows[i]] += values[i]``."""
     for place in range(len(rows)):
-        _add(rows[place], values[place], sums, touched)
+        add(rows[place], values[place], sums, touched)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def cosines(
     words: NDArray[np.int32],
     weights: NDArray[np.float32],
     starts: NDArray[np.int64],
-    width: int,
     products: Rows,
     shares: Floats,
     rows: Rows,
-) -> Floats:
+    sums: Floats,
+    touched: Words,
+    into: Floats,
+) -> None:
     """The cosine of the words of each of ``rows`` with the sum of those of ``products``, each counting ``shares``.
 
-    Words of product p, numbers below ``width``, and their weights lie at ``starts[p]:starts[p + 1]``.
+    Words of product p and their weights (above 0) lie at ``starts[p]:starts[p + 1]``; ``sums`` and ``touched``: one per word.
     """
-    wanted, told = np.zeros(width), np.zeros(len(rows))
     for place in range(len(products)):
         for at in range(starts[products[place]], starts[products[place] + 1]):
-            wanted[words[at]] += weights[at] * shares[place]
+            add(words[at], weights[at] * shares[place], sums, touched)
     length = 0.0
-    for word in range(width):
-        length += wanted[word] * wanted[word]
+    for place in range(len(touched)):  # by word, so that equal histories give equal sums
+        if touched[place]:
+            for word in range(place << 6, min((place + 1) << 6, len(sums))):
+                length += sums[word] * sums[word]
     for place in range(len(rows)):
+        told = 0.0
         for at in range(starts[rows[place]], starts[rows[place] + 1]):
-            told[place] += weights[at] * wanted[words[at]]
-        told[place] /= max(np.sqrt(length), 1e-12)
-    return told
-
-
-@njit(cache=True, nogil=True)
-def visits_holding(
-    visit: Rows, starts: NDArray[np.int64], postings: NDArray[np.int32], sums: Floats, touched: Words
-) -> None:
-    """Adds to each visit among the postings of the products of ``visit`` (oldest first) how late in it they come (0-1)."""
-    for place in range(len(visit)):
-        value = (place + 1) / len(visit)
-        for at in range(starts[visit[place]], starts[visit[place] + 1]):
-            _add(postings[at], value, sums, touched)
-
-
-@njit(cache=True, nogil=True)
-def products_of_visits(
-    near: Rows,
-    likeness: Floats,
-    visit: Rows,
-    products: NDArray[np.int32],
-    starts: NDArray[np.int64],
-    close: float,
-) -> tuple[Rows, Floats, Floats]:
-    """Each product of the visits ``near``: row, likeness x how late the two part, and that as far as it comes ``close`` after.
-
-    ``visit`` is the current one, oldest first. Two visits part at the latest of its products that the other holds.
-    """
-    total = 0
-    for one in near:
-        total += starts[one + 1] - starts[one]
-    rows, weights, after, filled = np.empty(total, np.int64), np.empty(total), np.zeros(total), 0
-    for place in range(len(near)):
-        first, last = starts[near[place]], starts[near[place] + 1]
-        met, shared = -1, first
-        for at in range(first, last):
-            for step in range(len(visit) - 1, met, -1):
-                if products[at] == visit[step]:
-                    met, shared = step, at
-        weight = likeness[place] * (1 - 0.1 * (len(visit) - 1 - met))
-        for at in range(first, last):
-            rows[filled], weights[filled] = products[at], weight
-            if at > shared:
-                after[filled] = weight * np.exp(-(at - shared) / close)
-            filled += 1
-    return rows, weights, after
+            told += weights[at] * sums[words[at]]
+        into[place] = told / max(np.sqrt(length), 1e-12)
+    for place in range(len(products)):
+        for at in range(starts[products[place]], starts[products[place] + 1]):
+            sums[words[at]], touched[words[at] >> 6] = 0.0, 0

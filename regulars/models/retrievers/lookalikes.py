@@ -5,14 +5,17 @@ Source: Hu, He, Gao & Zhang (2020), Modeling Personalized Item Frequency Informa
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.kernels import SUMS, add_spans, collected
-from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, summed
+from regulars.models.history_kernels import basket_sums, distinct
+from regulars.models.retrievers.kernels import SUMS
+from regulars.models.retrievers.reach_kernels import Vectors, of_vectors
+from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
@@ -51,19 +54,22 @@ class Lookalikes:
 
     def near_to(self, frequency: Reached) -> Reached:
         """The same from the customer's own frequency, where it is at hand."""
-        own, values = frequency
-        if not len(own) or not len(self.rows):
+        if not len(frequency[0]) or not len(self.rows):
             return NOWHERE
         sums, touched = SUMS.of(max(len(self.starts), len(self.posting_starts)))
-        add_spans(self.postings, self.posting_values, self.posting_starts, own, values, sums, touched)
-        near = best(collected(sums, touched), NEAREST)
-        add_spans(self.rows, self.values, self.starts, near, np.full(len(near), 1 / NEAREST), sums, touched)
-        return collected(sums, touched)
+        return of_vectors(frequency, self.arrays, NEAREST, sums, touched)
+
+    @cached_property
+    def arrays(self) -> Vectors:
+        """What compiled code reads."""
+        names = Vectors._fields
+        return Vectors(*(getattr(self, name) for name in names))
 
 
 def own_frequency(known: Known) -> Reached:
     """The customer's own temporal item frequency over their purchases; empty for who never bought."""
-    return basket_frequency(known.rows[known.bought], -known.days[known.bought])
+    sums = _frequency(known.place[known.bought], -known.days[known.bought], len(known.products))
+    return known.products[sums > 0], sums[sums > 0]
 
 
 def basket_frequency(rows: Rows, times: NDArray[np.int64] | Floats) -> Reached:
@@ -73,14 +79,10 @@ def basket_frequency(rows: Rows, times: NDArray[np.int64] | Floats) -> Reached:
     >>> found.tolist(), values.tolist()  # two groups of one basket: 0.7 / 2 and 1 / 2
     ([1, 2], [0.85, 0.5])
     """
-    if not len(rows):
-        return NOWHERE
-    _, basket = np.unique(times, return_inverse=True)
-    count = int(basket.max()) + 1
-    size = -(-count // GROUPS)
-    from_end = count - 1 - np.arange(count)
-    within = np.power(DECAY_WITHIN, from_end % size) / size
-    weights = within * np.power(DECAY_OF_GROUPS, from_end // size) / -(-count // size)
-    width = int(rows.max()) + 1
-    pairs = np.unique(basket * width + rows)
-    return summed(pairs % width, weights[pairs // width])
+    products, place, _ = distinct(rows.astype(np.int64, copy=False), np.zeros(len(rows)))
+    return products, _frequency(place, times.astype(np.float64, copy=False), len(products))
+
+
+def _frequency(place: Rows, times: Floats, count: int) -> Floats:
+    within = np.power(DECAY_WITHIN, np.arange(len(place)))
+    return basket_sums(place, times, count, GROUPS, within, np.power(DECAY_OF_GROUPS, np.arange(GROUPS)))

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.history import Known
-from regulars.models.retrievers.kernels import SUMS, add_neighbours, collected
+from regulars.models.history import NEWEST, Known
+from regulars.models.retrievers.kernels import SUMS, add_neighbours, collected, speaks_for
 from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
 STRONGEST = 100
+ONES = np.ones(NEWEST)  # who all count alike
 
 
 @dataclass(frozen=True)
@@ -49,8 +50,7 @@ class Neighbours:
 
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""
-        hits = np.where(self.rows[products] == row, self.similarity[products], 0).max(axis=1, initial=0.0) * weights
-        return int(products[np.argmax(hits)]) if len(hits) and hits.max() > 0 else -1
+        return int(speaks_for(self.rows, self.similarity, products, weights, row))
 
 
 def strongest(known: Known) -> tuple[Rows, Floats]:

@@ -6,14 +6,16 @@ Session-based Recommendations, SIGIR.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.kernels import SUMS, collected, highest, products_of_visits, visits_holding
-from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at, summed
+from regulars.models.retrievers.kernels import SUMS
+from regulars.models.retrievers.reach_kernels import Visits, of_visits
+from regulars.models.retrievers.reached import Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
@@ -21,6 +23,7 @@ LATEST_PRODUCTS = 9
 NEAREST = 100
 RECENT = 1_000
 CLOSE = 1.5
+WAYS = ("sessions", "sessions_rarity", "sessions_after")
 
 
 @dataclass(frozen=True)
@@ -52,22 +55,16 @@ class Sessions:
 
     def all_reached(self, known: Known, *, nearest: int = NEAREST) -> dict[str, Reached]:
         """As ``reached``; times the product's rarity, as the paper has it; only close after the product that both hold."""
-        visit = known.visited[0][:LATEST_PRODUCTS][::-1]
-        near, likeness = self._nearest(visit, nearest)
-        if not len(near):
-            return dict.fromkeys(("sessions", "sessions_rarity", "sessions_after"), NOWHERE)
-        rows, weights, after = products_of_visits(near, likeness, visit, self.products, self.starts, CLOSE)
-        return {
-            "sessions": summed(rows, weights),
-            "sessions_rarity": summed(rows, weights * self.rarity[rows]),
-            "sessions_after": summed(rows, after),
-        }
+        sums, touched = SUMS.of(len(self.rarity))
+        found = of_visits(latest_of(known), self.arrays, nearest, RECENT, CLOSE, sums, touched)
+        return dict(zip(WAYS, found, strict=True))
 
-    def _nearest(self, visit: Rows, nearest: int) -> Reached:
-        """Of the newest visits that hold a product of ``visit`` (oldest first), those most like it, and their likeness."""
-        sums, touched = SUMS.of(len(self.starts))
-        visits_holding(visit, self.posting_starts, self.postings, sums, touched)
-        found, likeness = collected(sums, touched)
-        newest_first, likeness = -found[-RECENT:][::-1], likeness[-RECENT:][::-1]
-        near = highest(newest_first, likeness, nearest)
-        return -near, likeness[np.searchsorted(newest_first, near)]
+    @cached_property
+    def arrays(self) -> Visits:
+        """What compiled code reads."""
+        return Visits(*(getattr(self, name) for name in Visits._fields))
+
+
+def latest_of(known: Known) -> Rows:
+    """The latest products of the visit, the latest last."""
+    return np.ascontiguousarray(known.visited[0][:LATEST_PRODUCTS][::-1])

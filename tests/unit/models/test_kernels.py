@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from regulars.models.pair_kernels import looked_up_columns, rank_rows
 from regulars.models.retrievers.kernels import (
+    DENSE,
     SUMS,
     add_neighbours,
     add_rows,
@@ -14,8 +15,10 @@ from regulars.models.retrievers.kernels import (
     cosines,
     highest,
     looked_up,
-    products_of_visits,
+    spans_summed,
+    speaks_for,
 )
+from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
 
 SEEDS = st.integers(0, 10_000)
 
@@ -61,6 +64,14 @@ def test_spans_are_summed(seed: int) -> None:
     wanted = plain(rows[places], values[places] * weight, 200)
     assert found.tolist() == wanted[0]
     np.testing.assert_allclose(scores, wanted[1])
+    for count in (200, 10 * DENSE):  # few additions per row, and many
+        rows %= count
+        add_spans(rows, values, starts, chosen, weights, sums, touched)
+        noted = collected(sums, touched)
+        at_once = spans_summed(rows, values, starts, chosen, weights, count, sums, touched)
+        assert [part.tolist() for part in at_once] == [part.tolist() for part in noted]
+        assert not sums.any()
+        assert not touched.any()
 
 
 def test_scores_are_looked_up_and_absent_ones_are_zero() -> None:
@@ -99,9 +110,11 @@ def test_columns_hold_what_is_looked_up_alone(seed: int) -> None:
     rows = np.flatnonzero(rng.random(500) < 0.1)
     into = np.full((3, len(rows)), -1.0)
     ends = np.cumsum([len(part) for part in parts])
-    looked_up_columns(np.concatenate(parts), np.concatenate(scores), ends, rows, into)
-    for column, part, told in zip(into, parts, scores, strict=True):
-        assert column.tolist() == looked_up(part, told, rows).tolist()
+    places = np.array([2, -1, 0])
+    looked_up_columns(np.concatenate(parts), np.concatenate(scores), ends, rows, places, into)
+    assert into[2].tolist() == looked_up(parts[0], scores[0], rows).tolist()
+    assert into[0].tolist() == looked_up(parts[2], scores[2], rows).tolist()
+    assert (into[1] == -1).all()  # nobody asked for it
 
 
 def test_ranks_are_of_what_was_told_the_first_of_equals_before() -> None:
@@ -115,7 +128,11 @@ def test_the_cosine_of_words_by_hand() -> None:
     half = 0.5**0.5
     words, weights = np.array([0, 0, 1], np.int32), np.array([1.0, half, half], np.float32)
     starts = np.array([0, 1, 3, 3])
-    told = cosines(words, weights, starts, 2, np.array([0, 1]), np.array([2.0, 1.0]), np.array([0, 1, 2]))
+    told, (sums, touched) = np.empty(3), SUMS.of(2)
+    products, shares, rows = np.array([0, 1]), np.array([2.0, 1.0]), np.array([0, 1, 2])
+    cosines(words, weights, starts, products, shares, rows, sums, touched, told)
+    assert not sums.any()
+    assert not touched.any()
     asked = np.array([2 + half, half]) / np.hypot(2 + half, half)
     np.testing.assert_allclose(told, [asked[0], half * asked.sum(), 0.0], rtol=1e-6)
 
@@ -129,3 +146,20 @@ def test_products_of_alike_visits_by_hand() -> None:
     assert rows.tolist() == [5, 7, 8, 9, 4]
     np.testing.assert_allclose(weights, [1.0, 1.0, 1.0, 0.45, 0.45])
     np.testing.assert_allclose(after, [0.0, np.exp(-0.5), np.exp(-1.0), 0.0, 0.0])
+
+
+def test_the_newest_visits_that_hold_a_product_by_hand() -> None:
+    """The current visit is 0, 1. Product 0 is in visits 9 and 4, product 1 in 9, 7 and 2; three are looked at."""
+    starts, postings = np.array([0, 2, 5]), np.array([9, 4, 9, 7, 2], np.int32)
+    held, likeness = visits_holding(np.array([0, 1]), starts, postings, 3)
+    assert (held.tolist(), likeness.tolist()) == ([9, 7, 4], [1.5, 1.0, 0.5])
+    assert visits_holding(np.zeros(0, np.int64), starts, postings, 3)[0].tolist() == []
+
+
+def test_who_speaks_for_a_product_is_the_first_of_the_strongest() -> None:
+    rows = np.array([[1, 2], [2, 0], [0, 2]], np.int32)
+    values = np.array([[0.9, 0.5], [0.5, 0.1], [0.0, 0.9]], np.float32)
+    products, weights = np.array([0, 1]), np.array([1.0, 1.0])
+    assert speaks_for(rows, values, products, weights, 2) == 0
+    assert speaks_for(rows, values, products, np.array([1.0, 2.0]), 2) == 1
+    assert speaks_for(rows, values, np.array([2]), np.ones(1), 0) == -1

@@ -6,7 +6,7 @@ import pytest
 
 from regulars.errors import ArtifactError
 from regulars.ids import IdMap
-from regulars.models.history import NOTHING, History, known_history, rhythm
+from regulars.models.history import NOTHING, History, done_with, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.recommender import Context, Recommender
 from tests.builders import tiny_retrieval
@@ -210,4 +210,4 @@ def test_how_often_a_product_was_bought_is_told_from_three_days_on() -> None:
     days = [0, 20, 20, 41, 50]
     history = History(("tea", "tea", "cup", "tea", "cup"), np.array(days) * 86_400, ("purchase",) * 5)
     known = known_history(history, ids, moment=60 * 86_400)
-    assert (rhythm(known, 0), rhythm(known, 1)) == (20, None)
+    assert (done_with(known, 0).every_days, done_with(known, 1).every_days) == (20, None)

@@ -42,6 +42,13 @@ def test_the_fullest_degree_that_fits_is_chosen() -> None:
     assert Budget(0.0).degree(0.001) == POPULAR
 
 
+def test_waiting_as_long_as_the_budget_is_forgiven_and_what_is_longer_counts() -> None:
+    budget = experienced(0.05, full=0.03, retrievers=0.01)
+    assert [budget.degree(0.01, waited=waited) for waited in (0.04, 0.055, 0.07, 0.085, 0.1)] == [
+        FULL, FULL, RETRIEVERS, POPULAR, POPULAR,
+    ]  # fmt: skip
+
+
 def test_one_slow_answer_changes_nothing_and_a_slow_minute_is_forgotten() -> None:
     budget = experienced(0.05, full=0.03, retrievers=0.01)
     budget.took(FULL, 9.0)

@@ -14,9 +14,9 @@ from regulars.ids import IdMap
 from regulars.models.history import History
 from regulars.models.recommender import Recommender, Weighed
 from serving.services.asked import Question
-from serving.services.degrees import Budget
+from serving.services.degrees import POPULAR, Budget
 from serving.services.history import Clock
-from serving.services.recommend import Sources, recommend, repeat, visitor_of
+from serving.services.recommend import Sources, is_weighed, recommend, repeat, visitor_of
 from serving.services.shelf import Shelf
 from serving.store import open_store
 from serving.store.events import EventRow, add_events
@@ -143,3 +143,42 @@ def test_an_answer_holds_no_longer_than_what_it_rests_on(sources: Sources) -> No
     assert sources.model.weighed == 1
     assert sources.shelf.answered.since(("recommender-1", ANN), state=()) <= weighed
     assert asked(sources, ANN)[1]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"limit": 2}, True),
+        ({"exclude": ("tea",)}, True),
+        ({"repeat": "never"}, False),
+        ({"placement": "cart", "product_ids": ("tea",)}, False),
+        ({"after": "the first"}, False),
+        ({"session_id": "s"}, False),
+    ],
+)
+def test_another_question_is_only_chosen_where_what_it_rests_on_was_weighed(
+    sources: Sources, said: dict[str, Any], expected: bool
+) -> None:
+    viewed(sources, "saw", 1)
+    assert not is_weighed(sources, visitor_of(sources, ANN), ANN)
+    first, _ = asked(sources, ANN)
+    other = replace(ANN, **said)
+    other = replace(other, after=first["recommendation_id"] if other.after else None)
+    visitor = visitor_of(sources, other)
+    assert is_weighed(sources, visitor, other) == expected
+    recommend(sources, visitor, other)
+    assert isinstance(sources.model, Counting)
+    assert (sources.model.weighed == 1) == (expected or bool(other.after))
+    viewed(sources, "axe", 2)
+    assert not is_weighed(sources, visitor_of(sources, ANN), ANN)
+
+
+def test_who_cannot_wait_is_answered_without_ranking_but_by_what_was_weighed(sources: Sources) -> None:
+    viewed(sources, "saw", 1)
+    hurried = recommend(sources, visitor_of(sources, ANN), ANN, waited=9.0, most=POPULAR)
+    assert hurried["fallback"] == "popular_only"
+    assert isinstance(sources.model, Counting)
+    assert sources.model.weighed == 0
+    asked(sources, ANN)
+    other = replace(ANN, limit=2)
+    assert recommend(sources, visitor_of(sources, other), other, waited=9.0, most=POPULAR)["fallback"] is None

@@ -1,0 +1,48 @@
+"""Slots in which answers are made: each keeps a processor busy, so that more of them at once only stand in each other's way."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from statistics import median
+from typing import TypeVar
+
+from anyio import CapacityLimiter, to_thread
+
+from serving.metrics import WAITED
+
+REMEMBERED = 31
+
+T = TypeVar("T")
+
+
+class Slots:
+    """``count`` slots of one event loop, and a queue before them; ``clock`` gives seconds."""
+
+    def __init__(self, count: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._free, self._count, self._clock = CapacityLimiter(count), count, clock
+        self._took = deque[float](maxlen=REMEMBERED)
+        self.waiting = 0
+
+    @property
+    def expected_wait(self) -> float:
+        """The seconds that who comes now would wait: those before them by what an answer takes in the middle."""
+        if self._free.available_tokens > 0 or not self._took:
+            return 0.0
+        return (self.waiting + 0.5) * median(self._took) / self._count
+
+    async def run(self, make: Callable[[float], T]) -> T:
+        """What ``make`` gives, told for how many seconds it waited, in a thread once there is a slot."""
+        came = self._clock()
+        self.waiting += 1
+        try:
+            await self._free.acquire()
+        finally:
+            self.waiting -= 1
+        began = self._clock()
+        WAITED.observe(began - came)
+        try:
+            return await to_thread.run_sync(partial(make, began - came))
+        finally:
+            self._free.release()
+            self._took.append(self._clock() - began)
