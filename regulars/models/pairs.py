@@ -54,11 +54,24 @@ NEAR = (
     "akin_newest",
     "akin_mean",
     "akin_second",
+    "transition",
+    "transition_newest",
     "visit_count",
 )
 SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
-SHARED = ("newest", "followers", "onward", *SESSIONS, "frequency")
-RANKED = ("visitors", "linear", "newest", "followers", "onward", *SESSIONS, "lookalikes", "frequency", "popular")
+SHARED = ("newest", "followers", "onward", "transition", *SESSIONS, "frequency")
+RANKED = (
+    "visitors",
+    "linear",
+    "newest",
+    "followers",
+    "onward",
+    "transition",
+    *SESSIONS,
+    "lookalikes",
+    "frequency",
+    "popular",
+)
 NAMES = (
     # the visitor and this product
     "bought_days",
@@ -111,11 +124,14 @@ NAMES = (
     "akin_newest",
     "akin_mean",
     "akin_second",
+    "transition",
+    "transition_newest",
     "visit_count",
     # the same against the other candidates: share of the highest, and rank
     "near_newest_share",
     "follows_share",
     "onward_share",
+    "transition_share",
     "in_sessions_share",
     "in_sessions_rarity_share",
     "in_sessions_after_share",
@@ -126,6 +142,7 @@ NAMES = (
     "near_newest_rank",
     "follows_rank",
     "onward_rank",
+    "transition_rank",
     "in_sessions_rank",
     "in_sessions_rarity_rank",
     "in_sessions_after_rank",
@@ -222,12 +239,25 @@ def _near(retrieval: Retrieval, known: Known, rows: Rows, clues: Clues, into: Fl
         likeness_columns(vectors, clues.wanted.astype(np.float32), vectors[known.rows[-1]], rows, likeness)
         into[_LIKE] = likeness
     into[_AKIN] = retrieval.embedding.likeness(known, rows).T
+    into[_TRANSITION] = retrieval.transitions.chances(known, rows)
 
 
-_APART = ("frequency", "factors", "content", "factors_newest", "akin_newest", "akin_mean", "akin_second", "visit_count")
+_APART = (
+    "frequency",
+    "factors",
+    "content",
+    "factors_newest",
+    "akin_newest",
+    "akin_mean",
+    "akin_second",
+    "transition",
+    "transition_newest",
+    "visit_count",
+)
 _TOLD = tuple(name for name in NEAR if name not in _APART)
 _PLACES_TOLD = np.array([_PLACES[name] for name in _TOLD])
 _LIKE = [_PLACES["factors"], _PLACES["factors_newest"]]
+_TRANSITION = [_PLACES["transition"], _PLACES["transition_newest"]]
 _AKIN = [_PLACES["akin_newest"], _PLACES["akin_mean"], _PLACES["akin_second"]]
 
 

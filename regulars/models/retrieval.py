@@ -24,6 +24,7 @@ from regulars.models.retrievers.popular import Popular
 from regulars.models.retrievers.reached import NOWHERE, Reached, best
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import Sessions
+from regulars.models.retrievers.transitions import Transitions
 
 Part = TypeVar("Part")
 
@@ -43,6 +44,7 @@ BRING = {
     "two_steps": 60,
     "akin": 80,
     "akin_visit": 80,
+    "transitions": 60,
     "lookalikes": 150,
 }
 
@@ -87,6 +89,7 @@ class Retrieval:
     ``baskets``, ``visitors`` and ``linear`` are neighbours by orders and sessions, by customers, and by a linear model of them.
     ``followers`` counts what comes next in a visit or order; ``onward`` is a linear model of what comes later in a visit.
     ``next_step``, ``step_before`` and ``two_steps`` are the chances along a visit's path, ``embedding`` its products as vectors.
+    ``transitions`` mixes what comes next after each of the visit's latest products.
     """
 
     ids: IdMap
@@ -102,6 +105,7 @@ class Retrieval:
     step_before: Neighbours
     two_steps: Neighbours
     embedding: Embedding
+    transitions: Transitions
     sessions: Sessions
     lookalikes: Lookalikes
     content: Content
@@ -143,6 +147,7 @@ class Retrieval:
             **{name: near.reached(newest[:1], np.ones(len(newest[:1]))) for name, near in self._from_newest.items()},
             "second": self.baskets.reached(newest[1:2], np.ones(len(newest[1:2]))),
             "akin_visit": self.embedding.reached(known),
+            "transitions": self.transitions.reached(known),
             "linear_visit": self.linear.reached(*_falling(known)),
             **self.sessions.all_reached(known),
             "lookalikes": self.lookalikes.near_to(frequency),
@@ -222,6 +227,7 @@ class Retrieval:
             step_before=_loaded(folder, "step_before", Neighbours),
             two_steps=_loaded(folder, "two_steps", Neighbours),
             embedding=_loaded(folder, "embedding", Embedding),
+            transitions=_loaded(folder, "transitions", Transitions),
             sessions=_loaded(folder, "sessions", Sessions),
             lookalikes=_loaded(folder, "lookalikes", Lookalikes),
             content=_loaded(folder, "content", Content),
@@ -231,7 +237,7 @@ class Retrieval:
 
     def _parts(self) -> dict[str, Any]:
         names = ("catalogue", "popular", "baskets", "visitors", "linear", "next_step", "step_before", "two_steps",
-                 "embedding", "sessions", "lookalikes", "content")  # fmt: skip
+                 "embedding", "transitions", "sessions", "lookalikes", "content")  # fmt: skip
         return {name: getattr(self, name) for name in names} | {
             "followers": self.followers.near,
             "onward": self.onward.near,
