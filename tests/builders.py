@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from regulars.as_of import ORDER, RECEIVED, with_validity
 from regulars.engine import read_files
@@ -24,6 +25,7 @@ from regulars.models.retrievers.lookalikes import Lookalikes
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
 from regulars.models.retrievers.sessions import Sessions
+from regulars.models.retrievers.transitions import LATEST_PRODUCTS, SHARPNESS, Transitions
 from regulars.tables import TABLES
 
 ARROW = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "time": pa.timestamp("us")}
@@ -134,11 +136,29 @@ def tiny_retrieval(ids: IdMap) -> Retrieval:
             near.astype(np.int32),
             similarity,
         ),
+        transitions=tiny_transitions(group),
         onward=Followers(together, 0.4),
         sessions=sessions,
         lookalikes=lookalikes,
         content=content,
         countries=Countries(("DE",), np.array([[3, 4, -1]], np.int32)),
+    )
+
+
+def tiny_transitions(group: NDArray[np.int64]) -> Transitions:
+    """Of products in two groups: vectors are those of the group, and everything is liked alike."""
+    vectors = np.column_stack([group == 0, group == 1]).astype(np.float32)
+    weights = np.exp(SHARPNESS * (vectors @ vectors.T).astype(float))
+    weights *= ~np.eye(len(group), dtype=bool)
+    chance = weights / weights.sum(axis=1, keepdims=True)
+    rows = np.argsort(-chance, axis=1, kind="stable")[:, :-1]
+    return Transitions(
+        vectors,
+        np.zeros(len(group), np.float32),
+        np.log(weights.sum(axis=1)).astype(np.float32),
+        np.power(0.5, np.arange(LATEST_PRODUCTS)).astype(np.float32),
+        rows.astype(np.int32),
+        np.take_along_axis(chance, rows, axis=1).astype(np.float32),
     )
 
 

@@ -37,6 +37,7 @@ from training.stores import (
     nobody_near,
     strongest_of,
 )
+from training.transitions import fit_transitions
 from training.visits import Visits, read_visits, seconds
 
 Ints = NDArray[np.int64]
@@ -95,6 +96,7 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         step_before=step_before,
         two_steps=two_steps,
         embedding=fit_embedding(paths, seed=seed),
+        transitions=fit_transitions(paths, seed=seed),
         sessions=fit_sessions(visits, len(ids)),
         lookalikes=fit_lookalikes(visits, len(ids)),
         content=fit_content(products, least_visitors=LEAST_VISITORS),

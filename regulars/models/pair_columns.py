@@ -82,6 +82,7 @@ class Places(NamedTuple):
     factors: int
     factors_newest: int
     akin: int
+    transition: int
     visit_count: int
 
 
@@ -92,6 +93,7 @@ def fill_columns(
     texts: Texts,
     reached: tuple[Rows, Floats, NDArray[np.int64]],
     akin: Floats,
+    chances: Floats,
     wanted: Vectors,
     own_share: float,
     rows: Rows,
@@ -104,7 +106,8 @@ def fill_columns(
 ) -> None:
     """Fills ``columns`` (n_features, n_rows), and ``made`` with the same as float32.
 
-    ``akin`` (3, n_rows): likeness to the latest products by embedding; empty where there is none.
+    ``akin`` (3, n_rows): likeness to the latest products by embedding; empty where there is none. ``chances`` (2, n_rows): of
+    ``Transitions``.
     """
     baskets, lines, distinct = own_columns(
         visitor.products, visitor.place, visitor.days, visitor.bought, rows, columns[: at.product]
@@ -122,7 +125,7 @@ def fill_columns(
         columns[at.product : at.near],
     )
     near = columns[at.near : at.shares]
-    _near(near, visitor, products, texts, reached, akin, wanted, own_share, rows, at, sums, touched)
+    _near(near, visitor, products, texts, reached, akin, chances, wanted, own_share, rows, at, sums, touched)
     compared = np.empty((len(near) + 1, len(rows)))
     compared[: len(near)], compared[len(near)] = near, columns[at.popular]
     share_rows(compared, at.shared, columns[at.shares : at.ranks])
@@ -142,6 +145,7 @@ def _near(
     texts: Texts,
     reached: tuple[Rows, Floats, NDArray[np.int64]],
     akin: Floats,
+    chances: Floats,
     wanted: Vectors,
     own_share: float,
     rows: Rows,
@@ -166,6 +170,7 @@ def _near(
     near[at.akin : at.akin + 3] = np.nan
     if len(akin):
         near[at.akin : at.akin + 3] = akin
+    near[at.transition : at.transition + 2] = chances
 
 
 @compiled

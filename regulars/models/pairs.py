@@ -38,11 +38,24 @@ NEAR = (
     "akin_newest",
     "akin_mean",
     "akin_second",
+    "transition",
+    "transition_newest",
     "visit_count",
 )
 SESSIONS = ("sessions", "sessions_rarity", "sessions_after", "linear_visit")
-SHARED = ("newest", "followers", "onward", *SESSIONS, "frequency")
-RANKED = ("visitors", "linear", "newest", "followers", "onward", *SESSIONS, "lookalikes", "frequency", "popular")
+SHARED = ("newest", "followers", "onward", "transition", *SESSIONS, "frequency")
+RANKED = (
+    "visitors",
+    "linear",
+    "newest",
+    "followers",
+    "onward",
+    "transition",
+    *SESSIONS,
+    "lookalikes",
+    "frequency",
+    "popular",
+)
 NAMES = (
     # the visitor and this product
     "bought_days",
@@ -95,11 +108,14 @@ NAMES = (
     "akin_newest",
     "akin_mean",
     "akin_second",
+    "transition",
+    "transition_newest",
     "visit_count",
     # the same against the other candidates: share of the highest, and rank
     "near_newest_share",
     "follows_share",
     "onward_share",
+    "transition_share",
     "in_sessions_share",
     "in_sessions_rarity_share",
     "in_sessions_after_share",
@@ -110,6 +126,7 @@ NAMES = (
     "near_newest_rank",
     "follows_rank",
     "onward_rank",
+    "transition_rank",
     "in_sessions_rank",
     "in_sessions_rarity_rank",
     "in_sessions_after_rank",
@@ -158,6 +175,7 @@ _AT = Places(
     factors=_NEAR["factors"],
     factors_newest=_NEAR["factors_newest"],
     akin=_NEAR["akin_newest"],
+    transition=_NEAR["transition"],
     visit_count=_NEAR["visit_count"],
 )
 
@@ -183,6 +201,7 @@ def pair_features(
         retrieval.content.texts,
         clues.parts,
         NONE_AKIN if embedding.near.are_none else np.ascontiguousarray(embedding.likeness(known, rows).T),
+        retrieval.transitions.chances(known, rows),
         clues.wanted.astype(np.float32),
         OWN_SHARE,
         rows,

@@ -28,6 +28,7 @@ from regulars.models.retrievers.reached import NOWHERE, Reached
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions, latest_of
 from regulars.models.retrievers.sessions import NEAREST as NEAREST_VISITS
+from regulars.models.retrievers.transitions import Transitions
 
 Part = TypeVar("Part")
 
@@ -47,6 +48,7 @@ BRING = {
     "two_steps": 60,
     "akin": 80,
     "akin_visit": 80,
+    "transitions": 60,
     "lookalikes": 150,
 }
 PARTS = (
@@ -64,6 +66,7 @@ PARTS = (
     "akin",
     "second",
     "akin_visit",
+    "transitions",
     "linear_visit",
     *WAYS,
     "lookalikes",
@@ -117,6 +120,7 @@ class Retrieval:
     ``baskets``, ``visitors`` and ``linear`` are neighbours by orders and sessions, by customers, and by a linear model of them.
     ``followers`` counts what comes next in a visit or order; ``onward`` is a linear model of what comes later in a visit.
     ``next_step``, ``step_before`` and ``two_steps`` are the chances along a visit's path, ``embedding`` its products as vectors.
+    ``transitions`` mixes what comes next after each of the visit's latest products.
     """
 
     ids: IdMap
@@ -132,6 +136,7 @@ class Retrieval:
     step_before: Neighbours
     two_steps: Neighbours
     embedding: Embedding
+    transitions: Transitions
     sessions: Sessions
     lookalikes: Lookalikes
     content: Content
@@ -183,6 +188,7 @@ class Retrieval:
             Ask(*near["embedding"], *latest),
             Ask(*near["baskets"], *second),
             Ask(*near["embedding"], *self.embedding.asked(known)),
+            Ask(*near["transitions"], *self.transitions.asked(known)),
             Ask(*near["linear"], visit[:LATEST], _VISIT_FALLING[later[:LATEST]]),
         )
 
@@ -193,7 +199,7 @@ class Retrieval:
             name: getattr(self, name)
             for name in ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
         }
-        found |= {"followers": self.followers.near, "onward": self.onward.near, "embedding": self.embedding.near}
+        found |= {name: getattr(self, name).near for name in ("followers", "onward", "embedding", "transitions")}
         return {
             name: (np.require(one.rows, np.int32, ["C", "W"]), np.require(one.similarity, np.float32, ["C", "W"]))
             for name, one in found.items()
@@ -282,6 +288,7 @@ class Retrieval:
             step_before=_loaded(folder, "step_before", Neighbours),
             two_steps=_loaded(folder, "two_steps", Neighbours),
             embedding=_loaded(folder, "embedding", Embedding),
+            transitions=_loaded(folder, "transitions", Transitions),
             sessions=_loaded(folder, "sessions", Sessions),
             lookalikes=_loaded(folder, "lookalikes", Lookalikes),
             content=_loaded(folder, "content", Content),
@@ -291,7 +298,7 @@ class Retrieval:
 
     def _parts(self) -> dict[str, Any]:
         names = ("catalogue", "popular", "baskets", "visitors", "linear", "next_step", "step_before", "two_steps",
-                 "embedding", "sessions", "lookalikes", "content")  # fmt: skip
+                 "embedding", "transitions", "sessions", "lookalikes", "content")  # fmt: skip
         return {name: getattr(self, name) for name in names} | {
             "followers": self.followers.near,
             "onward": self.onward.near,

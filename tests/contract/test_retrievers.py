@@ -15,13 +15,24 @@ from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import Sessions
+from regulars.models.retrievers.transitions import SHARPNESS, Transitions
 from tests.builders import tiny_retrieval
 
 NOW = 1_700_000_000
 DAY = 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
 Retriever = (
-    Repeat | Popular | Factors | Neighbours | Categories | Followers | Sessions | Lookalikes | Content | Embedding
+    Repeat
+    | Popular
+    | Factors
+    | Neighbours
+    | Categories
+    | Followers
+    | Sessions
+    | Lookalikes
+    | Content
+    | Embedding
+    | Transitions
 )
 
 TINY = tiny_retrieval(IDS)
@@ -39,6 +50,7 @@ RETRIEVERS: dict[str, Retriever] = {
     "step_before": TINY.step_before,
     "two_steps": TINY.two_steps,
     "embedding": TINY.embedding,
+    "transitions": TINY.transitions,
     "sessions": TINY.sessions,
     "lookalikes": TINY.lookalikes,
     "content": TINY.content,
@@ -155,3 +167,27 @@ def test_content_finds_new_products_by_their_words_alone() -> None:
     assert TINY.content.scores(known("tea", "axe"), IDS.rows(["cup"])) == pytest.approx(
         np.log1p(known("tea", "axe").weights[0]) / np.linalg.norm(np.log1p(known("tea", "axe").weights))
     )
+
+
+def looked(*products: str) -> Known:
+    at = NOW - 60 * np.arange(len(products), 0, -1)
+    return known_history(History(products, at, ["view"] * len(products)), IDS, moment=NOW)
+
+
+def test_transitions_mix_what_comes_next_after_each_product_of_the_visit() -> None:
+    """Alike products have a cosine of 1, others of 0; nothing is liked more; the latest counts twice as much as the one before."""
+    alike, other = np.exp(SHARPNESS), 1.0
+    after_tea = alike / (2 * alike + 3 * other)
+    assert TINY.transitions.chances(looked("tea"), IDS.rows(["cup", "tea"])) == pytest.approx(
+        np.array([[after_tea, 0], [after_tea, 0]]), rel=1e-5
+    )
+    after_axe = alike / (3 * alike + 2 * other)  # tea is on the screen and never comes next; axe itself may
+    of_axe, of_tea = other / (2 * alike + 3 * other), other / (3 * alike + 2 * other)
+    mixed = [(2 * after_tea + of_tea) / 3, (2 * of_axe + after_axe) / 3]
+    found = TINY.transitions.chances(looked("axe", "tea"), IDS.rows(["cup", "axe"]))
+    assert found == pytest.approx(np.array([mixed, [after_tea, of_axe]]), rel=1e-5)
+
+
+def test_the_chances_of_all_products_sum_to_one() -> None:
+    for visit in (["tea"], ["axe", "tea"], ["cup", "axe", "saw"]):
+        assert TINY.transitions.chances(looked(*visit), np.arange(len(IDS))).sum(axis=1) == pytest.approx(1, abs=1e-5)

@@ -14,6 +14,7 @@ from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import own_frequency
 from regulars.models.retrievers.neighbours import Neighbours, strongest
 from regulars.models.retrievers.reached import Reached, best, scores_at
+from regulars.models.retrievers.transitions import Transitions
 from tests.builders import tiny_retrieval
 
 NOW, DAY = 1_700_000_000, 86_400
@@ -34,13 +35,14 @@ def random_retrieval() -> Retrieval:
         return Neighbours(rng.integers(-1, 6, (6, 3)).astype(np.int32), rng.random((6, 3)).astype(np.float32))
 
     names = ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
-    akin = near()
+    akin, after = near(), near()
     return replace(
         tiny_retrieval(IDS),
         **{name: near() for name in names},
         followers=Followers(near()),
         onward=Followers(near(), 0.4),
         embedding=Embedding(tiny_retrieval(IDS).embedding.vectors, akin.rows, akin.similarity),
+        transitions=replace(tiny_retrieval(IDS).transitions, rows=after.rows, chance=after.similarity),
     )
 
 
@@ -63,6 +65,7 @@ def alone(retrieval: Retrieval, known: Known) -> dict[str, Reached]:
         "akin": retrieval.embedding.near.reached(latest, ones),
         "second": retrieval.baskets.reached(newest[1:2], np.ones(len(newest[1:2]))),
         "akin_visit": retrieval.embedding.reached(known),
+        "transitions": retrieval.transitions.reached(known),
         "linear_visit": retrieval.linear.reached(visit[:10], 0.6 ** later[:10]),
         **retrieval.sessions.all_reached(known),
         "lookalikes": retrieval.lookalikes.reached(known),
@@ -103,6 +106,9 @@ def test_features_hold_what_retrievers_say() -> None:
         np.testing.assert_array_equal(made[feature], scores_at(reached[part], rows).astype(np.float32))
     assert made["visit_count"].tolist() == [1, 1, 0, 1, 0, 0]
     np.testing.assert_array_equal(made["content"], retrieval.content.scores(known, rows).astype(np.float32))
+    chances = retrieval.transitions.chances(known, rows)
+    assert chances.any()
+    assert [made["transition"], made["transition_newest"]] == pytest.approx(chances, rel=1e-6)
     assert made["akin_newest"] == pytest.approx(retrieval.embedding.likeness(known, rows)[:, 0], abs=1e-6)
 
 
@@ -124,7 +130,7 @@ def test_of_many_that_are_allowed_the_best_of_each_part_come_too() -> None:
         tiny, ids=ids, catalogue=replace(tiny.catalogue, **repeated), popular=replace(tiny.popular, counts=counts),
         factors=replace(tiny.factors, vectors=np.zeros((count, 2), np.float32)),
         baskets=near, visitors=none, linear=none, followers=Followers(none), onward=Followers(none, 0.4),
-        next_step=none, step_before=none, two_steps=none,
+        next_step=none, step_before=none, two_steps=none, transitions=Transitions.none(count),
         embedding=Embedding(np.zeros((count, 2), np.float32), none.rows, none.similarity), sessions=sessions,
         lookalikes=replace(tiny.lookalikes, posting_starts=np.zeros(count + 1, np.int64)),
         content=replace(tiny.content, starts=np.zeros(count + 1, np.int64)),

@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -96,6 +96,13 @@ def test_saved_and_loaded_it_answers_the_same(model: Recommender, tmp_path: Path
     assert Recommender.load(tmp_path).recommend(TEA, Context(moment=NOW), n=6) == model.recommend(
         TEA, Context(moment=NOW), n=6
     )
+
+
+def test_saved_and_loaded_transitions_are_the_same(model: Recommender, tmp_path: Path) -> None:
+    model.save(tmp_path)
+    before, after = model.retrieval.transitions, Recommender.load(tmp_path).retrieval.transitions
+    for array in fields(before):
+        assert np.array_equal(getattr(after, array.name), getattr(before, array.name))
 
 
 def test_an_altered_artifact_is_refused(model: Recommender, tmp_path: Path) -> None:
