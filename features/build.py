@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.customers.lines import customer_lines
-from features.customers.orders import Orders, customer_orders, order_sums
+from features.customers.orders import customer_orders, order_sums
 from features.customers.purchases import FEATURES, TYPES, purchase_features
 from features.customers.season import shop_order_ratio
 from features.customers.service import APART, BY_CUSTOMER, Family, is_count, present
@@ -47,8 +47,8 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     """
     base = read_base(tables, as_of=as_of)
     built = by_customer(base.lines, _make_of_lines(tables, as_of=as_of), types=TYPES, name="purchase_features")
-    for family in present((*BY_CUSTOMER, *APART), tables):
-        made = family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
+    families = present((*BY_CUSTOMER, *APART), tables)
+    for family, made in zip(families, base.made(families), strict=True):
         built = built.left_join(made, "customer_id").drop("customer_id_right")
         built = built.mutate(**{n: ibis.coalesce(built[n], 0.0) for n in family.features if is_count(n)})
     return built.select("customer_id", *feature_names(tables))
@@ -81,29 +81,27 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pa.Table]:
         return
     make = _make_of_lines(tables, as_of=as_of)
     families, all_at_once = present(BY_CUSTOMER, tables), present(APART, tables)
-    base = base.named(tables) if isinstance(tables, LakeTables) and (families or all_at_once) else base
-    apart = [(family, _made(family, base).execute().set_index("customer_id")) for family in all_at_once]
+    views = tables if isinstance(tables, LakeTables) else None
+    made = base.made((*families, *all_at_once), views=views)
+    sliced, at_once = made[: len(families)], made[len(families) :]
+    apart = [
+        (family, rows.execute().set_index("customer_id")) for family, rows in zip(all_at_once, at_once, strict=True)
+    ]
 
     def joined(slice_: list[pa.Table]) -> pa.Table:
         lines, *others = slice_
         rows = make(lines)
-        customers = rows["customer_id"].to_pandas()
         found = [other.to_pandas().set_index("customer_id") for other in others]
         for family, said in (*zip(families, found, strict=True), *apart):
-            for name, column in _beside(customers, family, said).items():
+            for name, column in _beside(rows["customer_id"].to_pandas(), family, said).items():
                 rows = rows.append_column(name, pa.array(column))
         return rows
 
-    expressions = [base.lines, *(_made(family, base) for family in families)]
-    yield from ahead(joined, _slice_by_slice(tables, expressions))
+    yield from ahead(joined, _slice_by_slice(tables, [base.lines, *sliced]))
 
 
 def _make_of_lines(tables: Tables, *, as_of: datetime) -> Callable[[pa.Table], pa.Table]:
     return partial(purchase_features, as_of=as_of, shop_ratio=shop_order_ratio(tables, as_of=as_of))
-
-
-def _made(family: Family, base: "Base") -> ibis.Table:
-    return family.make(base.known, base.orders, base.sums).select("customer_id", *family.features)
 
 
 def _beside(customers: pd.Series, family: Family, found: pd.DataFrame) -> pd.DataFrame:
@@ -119,18 +117,26 @@ def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterat
 
 @dataclass(frozen=True)
 class Base:
-    """What the families read: the lines of the orders, and for those of service the tables as known, orders and their sums."""
+    """What the families read: the lines of the orders, and for those of service the tables as known just before ``as_of``."""
 
     lines: ibis.Table
     known: dict[str, ibis.Table]
-    orders: Orders
-    sums: ibis.Table
+    as_of: datetime
 
-    def named(self, tables: LakeTables) -> "Base":
-        """The same as views of the engine, so that what each family asks stays short."""
-        known = {name: tables.named(rows, name=f"known_{name}") for name, rows in self.known.items()}
-        orders = replace(self.orders, orders=tables.named(self.orders.orders, name="customer_orders"))
-        return Base(self.lines, known, orders, tables.named(self.sums, name="order_sums"))
+    def made(self, families: Sequence[Family], *, views: LakeTables | None = None) -> list[ibis.Table]:
+        """The features of each of ``families`` by customer_id.
+
+        ``views``: where what they read in common becomes views of the engine, so that what each family asks stays short.
+        """
+        if not families:
+            return []
+        known, orders = self.known, customer_orders(self.known, as_of=self.as_of)
+        sums = order_sums(orders)
+        if views is not None:
+            known = {name: views.named(rows, name=f"known_{name}") for name, rows in known.items()}
+            orders = replace(orders, orders=views.named(orders.orders, name="customer_orders"))
+            sums = views.named(sums, name="order_sums")
+        return [family.make(known, orders, sums).select("customer_id", *family.features) for family in families]
 
 
 _SERVICE_TABLES = tuple(dict.fromkeys(name for family in (*BY_CUSTOMER, *APART) for name in family.reads))
@@ -153,5 +159,4 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
     }
     if "events" in tables:
         known["events"] = owned_events(tables, as_of=as_of)
-    orders = customer_orders(known, as_of=as_of)
-    return Base(customer_lines(known), known, orders, order_sums(orders))
+    return Base(customer_lines(known), known, as_of)

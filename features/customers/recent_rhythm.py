@@ -22,11 +22,11 @@ def recent_rhythm(of: Histories) -> dict[str, Floats]:
     last 90 days. The ratios are the days since the last order day over the mean of the newest three gaps, and over the
     longest of the newest six.
     """
-    place = np.repeat(of.order_days.last, of.order_days.counts) - np.arange(len(of.days))  # 0 is the newest
-    newest = {count: np.where(place < count, of.gaps, np.nan) for count in NEWEST}
+    at = of.order_days.last[:, None] - np.arange(max(NEWEST))  # the newest gap first
+    newest = np.where(at > of.order_days.starts[:, None], of.gaps[np.maximum(at, 0)], np.nan)
+    means = {count: _mean(newest[:, :count]) for count in NEWEST}
+    longest = {count: np.fmax.reduce(newest[:, :count], axis=1) for count in NEWEST}
     recent = np.where(of.days >= of.today - WITHIN_DAYS, of.gaps, np.nan)
-    means = {count: _mean(gaps, of) for count, gaps in newest.items()}
-    longest = {count: of.order_days.most(gaps) for count, gaps in newest.items()}
     return {
         **{f"gap_mean_last_{count}": mean for count, mean in means.items()},
         **{f"gap_max_last_{count}": gap for count, gap in longest.items()},
@@ -36,6 +36,6 @@ def recent_rhythm(of: Histories) -> dict[str, Floats]:
     }
 
 
-def _mean(gaps: Floats, of: Histories) -> Floats:
-    """The mean of each customer's gaps that are not NaN."""
-    return quotient(of.order_days.sums(np.nan_to_num(gaps)), of.order_days.sums(~np.isnan(gaps)))
+def _mean(gaps: Floats) -> Floats:
+    """The mean of each row of ``gaps`` that are not NaN."""
+    return quotient(np.nansum(gaps, axis=1), np.sum(~np.isnan(gaps), axis=1))

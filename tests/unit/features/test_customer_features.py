@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from features.build import customer_features, feature_names, read_base, read_customer_features
+from features.customers.orders import customer_orders, order_sums
 from features.customers.service import APART, BY_CUSTOMER
 from features.interactions import interactions
 from features.labels import churn_labels
@@ -323,9 +324,10 @@ def test_duckdb_and_spark_give_equal_families_of_service(
     rows = service_rows(lines) | {"orders": lines, "events": events}
     tables = lake_tables(duck, tmp_path, **rows)
     base = read_base(tables, as_of=AS_OF)
-    orders, sums = ibis.memtable(base.orders.orders.execute()), ibis.memtable(base.sums.execute())
+    ordered = customer_orders(base.known, as_of=AS_OF)
+    orders, sums = ibis.memtable(ordered.orders.execute()), ibis.memtable(order_sums(ordered).execute())
     known = {name: ibis.memtable(table.execute(), schema=table.schema()) for name, table in base.known.items()}
-    given = replace(base.orders, orders=orders)
+    given = replace(ordered, orders=orders)
     families = [family.make(known, given, sums).order_by("customer_id") for family in (*BY_CUSTOMER, *APART)]
     for name in ("spark.sql.codegen.wholeStage", "spark.sql.adaptive.enabled"):
         spark._session.conf.set(name, "false")  # so small a table is not worth compiling for
