@@ -1,6 +1,6 @@
 """The public door: every family of customer features in one table."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -9,10 +9,10 @@ import ibis
 import pandas as pd
 import pyarrow as pa
 
-from features.customers.lines import customer_lines
+from features.customers import purchases
+from features.customers.lines import customer_lines, customer_numbers, named
 from features.customers.orders import customer_orders, order_sums
-from features.customers.purchases import FEATURES, TYPES, purchase_features
-from features.customers.season import shop_order_ratio
+from features.customers.season import OF_SHOP, ShopYear, shop_year, year_in
 from features.customers.service import APART, BY_CUSTOMER, Family, is_count, present
 from features.customers.subscriptions import announced_then
 from features.interactions import owned_events
@@ -21,6 +21,8 @@ from regulars.engine import by_customer
 from regulars.errors import MissingData
 from regulars.slices import LakeTables, ahead
 from regulars.tables import TABLES
+
+FEATURES = (*purchases.FEATURES, OF_SHOP)
 
 
 def feature_names(tables: Iterable[str]) -> tuple[str, ...]:
@@ -45,13 +47,22 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
     >>> [float(row[name]) for name in ("count_orders", "money_total", "days_since_last_order", "gap_mean_days")]
     [2.0, 10.0, 11.0, 20.0]
     """
+    built = _of_customers(tables, as_of=as_of)
+    ratio = ibis.literal(shop_year(tables, as_of=as_of).ratio, "float64")
+    return built.mutate(**{OF_SHOP: ratio}).select("customer_id", *feature_names(tables))
+
+
+def _of_customers(tables: Tables, *, as_of: datetime) -> ibis.Table:
+    """``customer_features`` but what is the shop's."""
     base = read_base(tables, as_of=as_of)
-    built = by_customer(base.lines, _make_of_lines(tables, as_of=as_of), types=TYPES, name="purchase_features")
+    make = partial(purchases.purchase_features, as_of=as_of)
+    built = by_customer(base.lines, make, by="customer", types=purchases.TYPES, name="purchase_features")
+    built = built.inner_join(base.customers, "customer").drop("customer")
     families = present((*BY_CUSTOMER, *APART), tables)
     for family, made in zip(families, base.made(families), strict=True):
         built = built.left_join(made, "customer_id").drop("customer_id_right")
         built = built.mutate(**{n: ibis.coalesce(built[n], 0.0) for n in family.features if is_count(n)})
-    return built.select("customer_id", *feature_names(tables))
+    return built
 
 
 def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
@@ -60,7 +71,8 @@ def read_customer_features(tables: Tables, *, as_of: datetime) -> pd.DataFrame:
     Raises:
         MissingData: where the shop has no orders table.
     """
-    return pa.concat_tables(_by_slice(tables, as_of=as_of)).to_pandas()
+    parts = list(_by_slice(tables, as_of=as_of))
+    return _told(pa.concat_tables(rows for rows, _ in parts), sum((year for _, year in parts), ShopYear()), tables)
 
 
 def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pd.DataFrame]:
@@ -71,15 +83,22 @@ def customer_features_by_slice(tables: Tables, *, as_of: datetime) -> Iterator[p
     Raises:
         MissingData: where the shop has no orders table.
     """
-    return (rows.to_pandas() for rows in _by_slice(tables, as_of=as_of))
+    _need_orders(tables)
+    year = shop_year(tables, as_of=as_of)
+    return (_told(rows, year, tables) for rows, _ in _by_slice(tables, as_of=as_of))
 
 
-def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pa.Table]:
+def _told(rows: pa.Table, year: ShopYear, tables: Tables) -> pd.DataFrame:
+    ratio = pa.repeat(pa.scalar(year.ratio, pa.float64()), len(rows))
+    return rows.append_column(OF_SHOP, ratio).select(["customer_id", *feature_names(tables)]).to_pandas()
+
+
+def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[tuple[pa.Table, ShopYear]]:
+    """The features of each slice of customers but what is the shop's, and the slice's part of that."""
     base = read_base(tables, as_of=as_of)
     if base.lines.get_backend().name == "pyspark":
-        yield customer_features(tables, as_of=as_of).to_pyarrow()
+        yield _of_customers(tables, as_of=as_of).to_pyarrow(), shop_year(tables, as_of=as_of)
         return
-    make = _make_of_lines(tables, as_of=as_of)
     families, all_at_once = present(BY_CUSTOMER, tables), present(APART, tables)
     views = tables if isinstance(tables, LakeTables) else None
     made = base.made((*families, *all_at_once), views=views)
@@ -88,20 +107,16 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[pa.Table]:
         (family, rows.execute().set_index("customer_id")) for family, rows in zip(all_at_once, at_once, strict=True)
     ]
 
-    def joined(slice_: list[pa.Table]) -> pa.Table:
-        lines, *others = slice_
-        rows = make(lines)
+    def joined(slice_: list[pa.Table]) -> tuple[pa.Table, ShopYear]:
+        lines, customers, *others = slice_
+        rows = named(purchases.purchase_features(lines, as_of=as_of), customers)
         found = [other.to_pandas().set_index("customer_id") for other in others]
         for family, said in (*zip(families, found, strict=True), *apart):
             for name, column in _beside(rows["customer_id"].to_pandas(), family, said).items():
                 rows = rows.append_column(name, pa.array(column))
-        return rows
+        return rows, year_in(lines, as_of=as_of)
 
-    yield from ahead(joined, _slice_by_slice(tables, [base.lines, *sliced]))
-
-
-def _make_of_lines(tables: Tables, *, as_of: datetime) -> Callable[[pa.Table], pa.Table]:
-    return partial(purchase_features, as_of=as_of, shop_ratio=shop_order_ratio(tables, as_of=as_of))
+    yield from ahead(joined, _slice_by_slice(tables, [base.lines, base.customers, *sliced]))
 
 
 def _beside(customers: pd.Series, family: Family, found: pd.DataFrame) -> pd.DataFrame:
@@ -117,9 +132,10 @@ def _slice_by_slice(tables: Tables, expressions: Sequence[ibis.Table]) -> Iterat
 
 @dataclass(frozen=True)
 class Base:
-    """What the families read: the lines of the orders, and for those of service the tables as known just before ``as_of``."""
+    """What the families read: the lines of the orders with whose they are, and the tables as known just before ``as_of``."""
 
     lines: ibis.Table
+    customers: ibis.Table
     known: dict[str, ibis.Table]
     as_of: datetime
 
@@ -148,8 +164,7 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
     Raises:
         MissingData: where the shop has no orders table.
     """
-    if "orders" not in tables:
-        raise MissingData("customer features need orders; import them first: regulars import orders FILE")
+    _need_orders(tables)
     known = {
         name: known_at(
             announced_then(tables[name]) if name == "subscriptions" else tables[name], TABLES[name], as_of=as_of
@@ -159,4 +174,9 @@ def read_base(tables: Tables, *, as_of: datetime) -> Base:
     }
     if "events" in tables:
         known["events"] = owned_events(tables, as_of=as_of)
-    return Base(customer_lines(known), known, as_of)
+    return Base(customer_lines(known), customer_numbers(tables["orders"]), known, as_of)
+
+
+def _need_orders(tables: Tables) -> None:
+    if "orders" not in tables:
+        raise MissingData("customer features need orders; import them first: regulars import orders FILE")

@@ -45,9 +45,9 @@ def read_files(engine: ibis.BaseBackend, paths: Sequence[str], *, name: str) -> 
 
 
 def by_customer(
-    rows: ibis.Table, make: Callable[[pa.Table], pa.Table], *, types: Mapping[str, str], name: str
+    rows: ibis.Table, make: Callable[[pa.Table], pa.Table], *, by: str, types: Mapping[str, str], name: str
 ) -> ibis.Table:
-    """What ``make`` gives of ``rows``, which it is given with all rows of a customer (customer_id) at once.
+    """What ``make`` gives of ``rows``, which it is given with all rows of a customer (of one value of ``by``) at once.
 
     On DuckDB it is called now, with all rows; on Spark when the table is read, on each partition of customers, by workers who
     must be able to import it. ``types``: column -> type as Spark writes them. ``name`` is what the view is called on Spark.
@@ -61,7 +61,7 @@ def by_customer(
         if found:
             yield from make(pa.Table.from_batches(found)).to_batches()
 
-    frame = engine._session.sql(ibis.to_sql(rows, dialect="pyspark")).repartition("customer_id")
+    frame = engine._session.sql(ibis.to_sql(rows, dialect="pyspark")).repartition(by)
     columns = ", ".join(f"{column} {kind}" for column, kind in types.items())
     view = f"{name}_{next(_names)}"
     frame.mapInArrow(made, columns).createOrReplaceTempView(view)

@@ -50,7 +50,7 @@ class Spans:
 
 @dataclass(frozen=True)
 class Histories(Moment):
-    """The history of each of ``customers``, who all have an order, known just before a moment.
+    """The history of each of ``customers`` (numbers), who all have an order, known just before a moment.
 
     By line, (n_lines,): ``discount``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
     line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days`` (whole days since 1970)
@@ -58,7 +58,7 @@ class Histories(Moment):
     ``categories``. Money is in ten-thousandths.
     """
 
-    customers: pa.Array
+    customers: NDArray[Any]
     lines: Spans
     discount: Floats
     orders: Spans
@@ -92,12 +92,13 @@ class Histories(Moment):
 
 def histories(lines: pa.Table, *, now: int) -> Histories:
     """The histories in ``lines`` of ``features.customers.lines``, in any order; fastest where those of an order are together."""
-    begins, whose, names = _orders(lines)
-    if not _are_together(begins, whose, lines):
-        customers, _ = _encoded(lines["customer_id"].combine_chunks())
-        lines = lines.take(np.lexsort((_values(lines["order"]), customers)))
-        begins, whose, names = _orders(lines)
-    orders = Spans(_changes(whose), len(begins))
+    begins = _changes(_values(lines["order"]))
+    if not _are_together(begins, lines):
+        lines = lines.take(np.lexsort((_values(lines["order"]), _values(lines["customer"]))))
+        begins = _changes(_values(lines["order"]))
+    numbers = _values(lines["customer"])[begins]
+    orders = Spans(_changes(numbers), len(begins))
+    whose = np.repeat(np.arange(len(orders.starts)), orders.counts)
     of_lines = Spans(begins[orders.starts], len(lines))
     ordered = _values(lines["ordered"])
     first, money = np.minimum.reduceat(ordered, begins), np.add.reduceat(_values(lines["money"]), begins)
@@ -105,7 +106,7 @@ def histories(lines: pa.Table, *, now: int) -> Histories:
     products, recent_products = _different(of_lines, lines["product"], ordered >= now - RECENT_DAYS * DAY)
     categories = _categories(of_lines, lines) if "category" in lines.column_names else 0.0 * products
     return Histories(
-        customers=names,
+        customers=numbers[orders.starts],
         lines=of_lines,
         discount=_values(lines["discount"]),
         orders=orders,
@@ -127,16 +128,10 @@ def quotient(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     return np.divide(above, below, out=np.full(len(below), np.nan), where=below != 0)
 
 
-def _orders(lines: pa.Table) -> tuple[Ints, NDArray[np.int32], pa.Array]:
-    """Where lines of one order begin, whose each such order is (a row of names), and the names."""
-    begins = _changes(_values(lines["order"]))
-    whose, names = _encoded(lines["customer_id"].take(pa.array(begins)).combine_chunks())
-    return begins, whose, names
-
-
-def _are_together(begins: Ints, whose: NDArray[np.int32], lines: pa.Table) -> bool:
+def _are_together(begins: Ints, lines: pa.Table) -> bool:
     """Whether each order begins once, and all orders of a customer lie behind each other."""
-    return bool(np.all(whose[1:] >= whose[:-1])) and pd.Index(_values(lines["order"])[begins]).is_unique
+    customers = _values(lines["customer"])[begins]
+    return all(pd.Index(keys).is_unique for keys in (_values(lines["order"])[begins], customers[_changes(customers)]))
 
 
 def _values(column: pa.ChunkedArray) -> NDArray[Any]:
@@ -159,7 +154,7 @@ def _after(changed: Bools, count: int) -> Ints:
     return np.concatenate(([0], np.flatnonzero(changed) + 1))[:count]
 
 
-def _by_day(whose: NDArray[np.int32], ordered: Ints, money: Floats) -> tuple[Spans, Ints, Floats]:
+def _by_day(whose: Ints, ordered: Ints, money: Floats) -> tuple[Spans, Ints, Floats]:
     """``order_days``, ``days`` and ``day_money`` of orders."""
     days = ordered // DAY
     first = days.min(initial=0)

@@ -1,4 +1,4 @@
-"""Every feature that orders alone give, of the customers in a table of order lines."""
+"""Every feature that a customer's own orders give, of the customers in a table of order lines."""
 
 from datetime import datetime
 
@@ -18,14 +18,13 @@ FEATURES: tuple[str, ...] = (
     *discounts.FEATURES,
     *season.FEATURES,
 )
-TYPES = {"customer_id": "string"} | dict.fromkeys(FEATURES, "double")
+TYPES = {"customer": "bigint"} | dict.fromkeys(FEATURES, "double")
 
 
-def purchase_features(lines: pa.Table, *, as_of: datetime, shop_ratio: float | None) -> pa.Table:
-    """One row per customer in ``lines``: customer_id and ``FEATURES``, all float64, null where one is not defined.
+def purchase_features(lines: pa.Table, *, as_of: datetime) -> pa.Table:
+    """One row per customer in ``lines``: customer (a number) and ``FEATURES``, all float64, null where one is not defined.
 
     ``lines``: all lines of each of these customers known just before ``as_of``, in any order, see ``features.customers.lines``.
-    ``shop_ratio``: see ``features.customers.season``.
     """
     of = histories(lines, now=microseconds_at(as_of))
     made = {
@@ -35,7 +34,7 @@ def purchase_features(lines: pa.Table, *, as_of: datetime, shop_ratio: float | N
         **recent_rhythm.recent_rhythm(of),
         **breadth.breadth(of),
         **discounts.discounts(of),
-        **season.season(of, as_of=as_of, shop_ratio=shop_ratio),
+        **season.season(of, as_of=as_of),
     }
     columns = [pa.array(made[name], mask=np.isnan(made[name])) for name in FEATURES]
-    return pa.table([of.customers.cast(pa.string()), *columns], names=list(TYPES))
+    return pa.table([pa.array(of.customers), *columns], names=list(TYPES))

@@ -13,7 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from features.build import customer_features, feature_names, read_base, read_customer_features
+from features.build import (
+    customer_features,
+    customer_features_by_slice,
+    feature_names,
+    read_base,
+    read_customer_features,
+)
 from features.customers.orders import customer_orders, order_sums
 from features.customers.service import APART, BY_CUSTOMER
 from features.interactions import interactions
@@ -119,6 +125,29 @@ def test_the_same_weeks_last_year(duck: ibis.BaseBackend) -> None:
     assert found.loc["bob", "shop_order_ratio_last_year"] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("more", "ratio"),
+    [
+        ((), 2.0),
+        (("2023-06-01",), 2 / 2),
+        (("2023-06-01", "2023-06-20"), 2 / 2),
+        (("2023-05-01", "2023-06-20"), 3.0),
+        (("2023-06-20", "2023-07-20"), 3.0),
+        (("2023-05-01", "2023-07-20"), 2.0),
+    ],
+)
+def test_an_order_counts_in_the_shops_year_at_its_first_line_of_those_weeks(
+    duck: ibis.BaseBackend, tmp_path: Path, more: Sequence[str], ratio: float
+) -> None:
+    """Weeks of 2023: 28 days from 2 June over the 28 days before them; ``more`` are days of the lines of one order."""
+    rows = [order("ann", day) for day in ("2023-04-01", "2023-05-20", "2023-06-02", "2023-06-29", "2024-01-01")]
+    rows += [order("bob", day, day, order_id="more") for day in more]
+    tables = lake_tables(duck, tmp_path, orders=rows)
+    asked, counted = customer_features(tables, as_of=AS_OF).execute(), read_customer_features(tables, as_of=AS_OF)
+    for found in (asked, counted):
+        assert set(found["shop_order_ratio_last_year"]) == {ratio}
+
+
 def test_categories_are_counted_where_products_have_one(duck: ibis.BaseBackend) -> None:
     products = [{"product_id": "tea", "category": "A > B"}, {"product_id": "cup", "category": "A > C"}]
     rows = [order("ann", "2024-05-01", product) for product in ("tea", "cup", "pot")]
@@ -133,6 +162,8 @@ def test_orders_without_a_customer_are_nobodys(duck: ibis.BaseBackend) -> None:
 def test_a_shop_without_orders_is_told_what_to_import() -> None:
     with pytest.raises(MissingData, match="regulars import orders"):
         customer_features({}, as_of=AS_OF)
+    with pytest.raises(MissingData, match="regulars import orders"):
+        customer_features_by_slice({}, as_of=AS_OF)
 
 
 moments = st.integers(0, 900).map(lambda half_days: START + timedelta(hours=12 * half_days))
