@@ -64,9 +64,14 @@ class Allow:
 
     async def of(self, request: Request) -> Caller:
         """Who sends ``request``; raises Problem as ``caller_of``."""
-        worker, headers = await live_of(request), request.headers
-        key, token = header_key(headers.get("authorization")), headers.get("x-customer-token")
-        return await worker.look(partial(caller_of, worker, request, key, scopes=self.scopes, token=token))
+        worker = await live_of(request)
+        return await worker.look(partial(self.found, request))
+
+    def found(self, request: Request) -> Caller:
+        """The same, for a thread that may wait for the store."""
+        worker: Live = request.app.state.live
+        key, token = header_key(request.headers.get("authorization")), request.headers.get("x-customer-token")
+        return caller_of(worker, request, key, scopes=self.scopes, token=token)
 
 
 def allow(*scopes: str) -> Allow:

@@ -32,13 +32,20 @@ class Direct(APIRoute):
             body = self.body_field.name
             reads = {body: reads.pop(body), **reads}
         endpoint, waits = self.endpoint, iscoroutinefunction(self.endpoint)
+        # who asks is looked up in the thread that answers, where there is one: each way to a thread and back takes time
+        found = {} if waits else {name: look for name, hint in hints.items() if (look := _found(hint)) is not None}
+        reads = {name: read for name, read in reads.items() if name not in found}
+
+        def answer(request: Request, said: dict[str, Any]) -> Response:
+            response: Response = endpoint(**said, **{name: look(request) for name, look in found.items()})
+            return response
 
         async def handle(request: Request) -> Response:
             try:
                 said = {name: await read(request) for name, read in reads.items()}
             except _NotRead:
                 return await plain(request)
-            return await endpoint(**said) if waits else await run_in_threadpool(endpoint, **said)
+            return await endpoint(**said) if waits else await run_in_threadpool(answer, request, said)
 
         return handle
 
@@ -56,6 +63,13 @@ def _read(name: str, hint: Any) -> Read:
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return _body(kind)
     raise TypeError(f"expected a dependency, a model or a string of the path, got {name}: {hint}")
+
+
+def _found(hint: Any) -> Callable[[Request], Any] | None:
+    """How a dependency is found by a thread that may wait for the store; None for what is no such dependency."""
+    notes = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    found = (getattr(note.dependency, "found", None) for note in notes if isinstance(note, params.Depends))
+    return next(found, None)
 
 
 def _path(name: str) -> Read:

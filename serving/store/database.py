@@ -1,15 +1,16 @@
 """Opening the store: the engine, its tables, and the version of their schema."""
 
 import os
+import select as polling
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, insert, select
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidatePoolError, SQLAlchemyError
 
 from regulars.errors import StoreError
 from serving.store.schema import SCHEMA_VERSION, metadata, state
@@ -19,7 +20,7 @@ CHECKPOINT_AFTER = 500
 POOL = 20
 BEGIN = "BEGIN IMMEDIATE"  # a transaction that reads first could not wait for another
 # every statement stands alone, so that a connection need not be set up and reset around each
-READS = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
+ALONE = {"isolation_level": "AUTOCOMMIT", "pool_reset_on_return": None}
 
 
 class Store:
@@ -39,13 +40,10 @@ class Store:
             yield connection
 
     @contextmanager
-    def cursor(self) -> Iterator[Any]:
-        """The same as a cursor of the driver (DB-API), for statements that are compiled already; see ``prepared``."""
-        connection = self._reads.raw_connection()
-        try:
-            yield connection.cursor()
-        finally:
-            connection.close()  # back into the pool
+    def driver(self) -> Iterator[Any]:
+        """The same as the driver's own (DB-API), for statements that are compiled already; see ``prepared``."""
+        with closing(self._reads.raw_connection()) as pooled:
+            yield pooled.driver_connection
 
     @property
     def dialect(self) -> Dialect:
@@ -61,20 +59,25 @@ class Store:
             yield connection
 
     @contextmanager
-    def writing_unsynced(self) -> Iterator[Connection]:
-        """A transaction that does not wait for the disk: kills of the service spare it, a power failure may not.
+    def driver_unsynced(self) -> Iterator[Any]:
+        """The driver's connection for one transaction that does not wait for the disk: kills of the service spare it, a power
+        failure may not. Whoever uses it begins and commits.
 
-        It is on disk with the next one of ``writing``, else after the next ``sync`` (SQLite) or within about 0.6 seconds
-        (PostgreSQL). What is lost are the newest ones, each as a whole.
+        What it commits is on disk with the next transaction of ``writing``, else after the next ``sync`` (SQLite) or within
+        about 0.6 seconds (PostgreSQL). What is lost are the newest ones, each as a whole.
         """
         with self._alone():
-            with self._unsynced.begin() as connection:
-                connection.exec_driver_sql(BEGIN if self.is_sqlite else "SET LOCAL synchronous_commit = off")
-                yield connection
+            with closing(self._unsynced.raw_connection()) as pooled:
+                yield pooled.driver_connection
             self._committed += 1
 
+    @property
+    def begin(self) -> str:
+        """How a transaction that writes begins."""
+        return BEGIN if self.is_sqlite else "BEGIN"
+
     def sync(self) -> None:
-        """Bring what ``writing_unsynced`` committed onto the disk, beside readers and writers; PostgreSQL does so by itself."""
+        """Bring what ``driver_unsynced`` committed onto the disk, beside readers and writers; PostgreSQL does so by itself."""
         committed = self._committed
         if not self.is_sqlite or committed == self._synced:
             return
@@ -117,8 +120,8 @@ def open_store(database_url: str) -> Store:
         engine.dispose()
         raise
     if engine.dialect.name == "sqlite":
-        return Store(engine, _sqlite(url, **READS), _sqlite(url, synchronous="NORMAL", checkpoint_after=0))
-    return Store(engine, _postgresql(url, **READS), engine)
+        return Store(engine, _sqlite(url, **ALONE), _sqlite(url, synchronous="NORMAL", checkpoint_after=0, **ALONE))
+    return Store(engine, _postgresql(url, **ALONE), _postgresql(url, synchronous="off", **ALONE))
 
 
 def _sync_file(name: str) -> None:
@@ -160,19 +163,32 @@ def _sqlite(url: URL, *, synchronous: str = "FULL", checkpoint_after: int = 1_00
     return engine
 
 
-def _postgresql(url: URL, **more: Any) -> Engine:
+def _postgresql(url: URL, *, synchronous: str = "on", **more: Any) -> Engine:
     try:
-        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_pre_ping=True, **more)
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_use_lifo=True, **more)
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs its driver: pip install 'regulars[postgres]'") from error
 
     @event.listens_for(engine, "connect")
     def durable(connection: Any, _: Any) -> None:
-        connection.execute("SET synchronous_commit = on")  # whatever the server's own setting is
+        connection.execute(f"SET synchronous_commit = {synchronous}")  # whatever the server's own setting is
         if not connection.autocommit:
             connection.commit()
 
+    @event.listens_for(engine, "checkout")
+    def alive(connection: Any, *_: Any) -> None:
+        """Take new connections where the server ended this one; a question to it would cost as much as what is asked."""
+        if connection.closed or _has_something_to_say(connection.fileno()):
+            raise InvalidatePoolError("the database ended the connection")
+
     return engine
+
+
+def _has_something_to_say(socket: int) -> bool:
+    """Whether a connection that nobody uses has something to read: its end, or why it ends."""
+    poll = polling.poll()
+    poll.register(socket, polling.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _prepare(engine: Engine) -> None:

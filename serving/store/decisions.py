@@ -5,11 +5,25 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Text, bindparam, func, insert, select
+from sqlalchemy import (
+    BindParameter,
+    ColumnElement,
+    Integer,
+    Row,
+    Table,
+    Text,
+    bindparam,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.database import Store
-from serving.store.prepared import Prepared
+from serving.store.prepared import Asked, Prepared, rows_of_each, written_at_once
 from serving.store.schema import decision_outcomes, decisions, held_decisions, offer_counts
 
 
@@ -54,42 +68,30 @@ def hold(store: Store, made: DecisionRow, *, limits: Limits | None = None) -> bo
     """Whether ``made`` holds from now on; else nothing is kept of it.
 
     It does not where another decision holds there, where the subject holds an offer elsewhere and this would be a second,
-    or where its offer was made as often as ``limits`` allow. Nobody waits for the disk: see ``Store.writing_unsynced``.
+    or where its offer was made as often as ``limits`` allow. Nobody waits for the disk: see ``Store.driver_unsynced``.
     """
-    keep = _STATEMENTS["sqlite" if store.is_sqlite else "postgresql"]
-    with store.writing_unsynced() as connection:
-        _alone(connection, store, made)
-        if made.offer_id is not None and not _allowed(connection, made, limits or Limits()):
-            return False
-        if connection.execute(keep.held, {**made.__dict__, "at": made.created_at}).first() is None:
-            return False
-        connection.execute(_KEEP, made.__dict__)
-        if made.offer_id is not None:
-            connection.execute(keep.count, {"offer_id": made.offer_id, "made": 1})
-    return True
+    limits = limits or Limits()
+    told = made.__dict__ | {"at": made.created_at, "most_in_all": limits.in_all, "most_of_subject": limits.per_subject}
+    keep = _KEEP["sqlite" if store.is_sqlite else "postgresql"]
+    held = [keep.held, _KEPT] if made.offer_id is None else [keep.held_offer, _KEPT, keep.count]
+    before = _alone(store, made)
+    rows = written_at_once(store, *before, *((statement, told) for statement in held))
+    return bool(rows[len(before)])
 
 
-def _alone(connection: Connection, store: Store, made: DecisionRow) -> None:
-    """Wait until nobody else decides on this subject or this offer; SQLite has one writer anyway."""
+def _alone(store: Store, made: DecisionRow) -> list[Asked]:
+    """What waits until nobody else decides on this subject or this offer; SQLite has one writer anyway."""
     if store.is_sqlite:
-        return
+        return []
     names = [f"subject:{made.subject}", *([f"offer:{made.offer_id}"] if made.offer_id is not None else [])]
-    connection.execute(_LOCKS[len(names)], {f"name{place}": name for place, name in enumerate(names)})
-
-
-def _allowed(connection: Connection, made: DecisionRow, limits: Limits) -> bool:
-    about = {"subject": made.subject, "at": made.created_at, "offer_id": made.offer_id}
-    elsewhere, mine, in_all = connection.execute(_LIMITING, about).one()
-    if elsewhere is not None or (limits.per_subject is not None and mine >= limits.per_subject):
-        return False
-    return limits.in_all is None or (in_all or 0) < limits.in_all
+    return [(_LOCKS[len(names)], {f"name{place}": name for place, name in enumerate(names)})]
 
 
 def _lock(place: int) -> Any:
     return func.pg_advisory_xact_lock(func.hashtextextended(bindparam(f"name{place}", type_=Text), 0))
 
 
-_LOCKS = {count: select(*map(_lock, range(count))) for count in (1, 2)}  # taken in this order, by everybody
+_LOCKS = {count: Prepared(select(*map(_lock, range(count)))) for count in (1, 2)}  # taken in this order, by everybody
 _MINE = Prepared(
     select(decisions.c.offer_id, decisions.c.channel, decisions.c.created_at)
     .where(decisions.c.subject == bindparam("subject"), decisions.c.offer_id.is_not(None))
@@ -98,59 +100,85 @@ _MINE = Prepared(
 _COUNTS = Prepared(select(offer_counts.c.offer_id, offer_counts.c.made))
 _AT = bindparam("at", type_=held_decisions.c.expires_at.type)
 _HERE = (held_decisions.c.placement == bindparam("placement")) & (held_decisions.c.channel == bindparam("channel"))
+_OF_SUBJECT = held_decisions.c.subject == bindparam("subject")
 _HELD_OFFER = select(held_decisions.c.offer_id).where(
-    held_decisions.c.subject == bindparam("subject"),
+    _OF_SUBJECT,
     held_decisions.c.offer_id.is_not(None),
     held_decisions.c.expires_at > _AT,
 )
 _HELD = Prepared(
     select(held_decisions.c.offer_id, decisions.c.answer)
     .outerjoin(decisions, (decisions.c.decision_id == held_decisions.c.decision_id) & _HERE)
-    .where(held_decisions.c.subject == bindparam("subject"), held_decisions.c.expires_at > _AT)
+    .where(_OF_SUBJECT, held_decisions.c.expires_at > _AT)
 )
 _TIMES_MADE = select(func.count()).where(
     decisions.c.subject == bindparam("subject"), decisions.c.offer_id == bindparam("offer_id")
 )
 _TIMES_IN_ALL = select(offer_counts.c.made).where(offer_counts.c.offer_id == bindparam("offer_id"))
-_LIMITING = select(
-    _HELD_OFFER.limit(1).scalar_subquery(), _TIMES_MADE.scalar_subquery(), _TIMES_IN_ALL.scalar_subquery()
+
+
+def _below(counted: ColumnElement[Any], most: str) -> ColumnElement[bool]:
+    """Whether what was counted is below a limit, where there is one."""
+    limit = bindparam(most, type_=Integer)
+    return limit.is_(None) | (counted < limit)
+
+
+_ALLOWED = (
+    ~_HELD_OFFER.exists()
+    & _below(_TIMES_MADE.scalar_subquery(), "most_of_subject")
+    & _below(func.coalesce(_TIMES_IN_ALL.scalar_subquery(), 0), "most_in_all")
 )
-_KEEP = insert(decisions)
+_HOLDS = exists().where(held_decisions.c.decision_id == bindparam("decision_id"), _HERE, _OF_SUBJECT)
+
+
+def _given(table: Table) -> list[BindParameter[Any]]:
+    """A parameter for each column of ``table``, of its name and type."""
+    return [bindparam(column.name, type_=column.type) for column in table.c]
+
+
+_KEPT = Prepared(insert(decisions).from_select(list(decisions.c), select(*_given(decisions)).where(_HOLDS)))
 
 
 @dataclass(frozen=True)
-class _Statements:
-    """What each database says in its own way, built once. ``held``: gives no row where another decision holds."""
+class _Keep:
+    """What each database says in its own way. ``held``: gives no row where another decision holds; ``held_offer``: nor where
+    the offer of a decision is not allowed; ``count``: only where the decision holds.
+    """
 
-    held: Any
-    count: Any
+    held: Prepared
+    held_offer: Prepared
+    count: Prepared
 
 
-def _statements(dialect: Any) -> _Statements:
-    names = ("subject", "placement", "channel", "decision_id", "offer_id", "expires_at")
-    held = dialect.insert(held_decisions).values({name: bindparam(name) for name in names})
-    held = held.on_conflict_do_update(
-        index_elements=["subject", "placement", "channel"],
-        set_={name: held.excluded[name] for name in ("decision_id", "offer_id", "expires_at")},
-        where=held_decisions.c.expires_at <= bindparam("at", type_=held_decisions.c.expires_at.type),
-    ).returning(held_decisions.c.decision_id)
-    count = dialect.insert(offer_counts)
+def _keep(dialect: Any) -> _Keep:
+    def held(where: ColumnElement[bool]) -> Prepared:
+        made = dialect.insert(held_decisions)
+        made = made.from_select(list(held_decisions.c), select(*_given(held_decisions)).where(where))
+        made = made.on_conflict_do_update(
+            index_elements=list(held_decisions.primary_key),
+            set_={name: made.excluded[name] for name in ("decision_id", "offer_id", "expires_at")},
+            where=held_decisions.c.expires_at <= _AT,
+        )
+        return Prepared(made.returning(held_decisions.c.decision_id))
+
+    one = select(bindparam("offer_id", type_=offer_counts.c.offer_id.type), literal(1)).where(_HOLDS)
+    count = dialect.insert(offer_counts).from_select(list(offer_counts.c), one)
     count = count.on_conflict_do_update(index_elements=["offer_id"], set_={"made": offer_counts.c.made + 1})
-    return _Statements(held, count)
+    return _Keep(held(true()), held(_ALLOWED), Prepared(count))
 
 
-_STATEMENTS = {"sqlite": _statements(sqlite), "postgresql": _statements(postgresql)}
+_KEEP = {"sqlite": _keep(sqlite), "postgresql": _keep(postgresql)}
 
 
 def decided_before(store: Store, *, subject: str, placement: str, channel: str, at: datetime) -> Before:
     """What was decided before ``at`` that answers, or limits what may be decided now."""
-    held = _HELD.rows(store, subject=subject, placement=placement, channel=channel, at=at)
+    where = {"subject": subject, "placement": placement, "channel": channel, "at": at}
+    held, mine, counts = rows_of_each(store, (_HELD, where), (_MINE, {"subject": subject}), (_COUNTS, {}))
     answer = next((answer for _, answer in held if answer is not None), None)
     if answer is not None:
         return Before(answer)
     holds = next((offer_id for offer_id, _ in held if offer_id is not None), None)
-    to_one = [(row[0], row[1], row[2]) for row in _MINE.rows(store, subject=subject)]
-    return Before(None, to_one, offers_made(store), holds)
+    return Before(None, [(row[0], row[1], row[2]) for row in mine], dict(map(tuple, counts)), holds)
 
 
 def offers_made(store: Store) -> dict[str, int]:

@@ -1,40 +1,46 @@
-"""Statements that every request needs, compiled once and handed to the driver: SQLAlchemy's own way takes several times as long."""
+"""Statements that every request needs, compiled once and handed to the driver: SQLAlchemy's own way takes several times as long.
 
-from collections.abc import Callable
+PostgreSQL is handed several of them at once (libpq's pipeline mode): each way to the server and back costs as much as an answer.
+"""
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Dialect, Select
+from sqlalchemy import CompoundSelect, Dialect, Insert, Select
 from sqlalchemy.types import TypeEngine
 
 from serving.store.database import Store
 
 FLOAT8 = 701  # PostgreSQL's number of the one kind of number whose converter asks for it
 Convert = Callable[[Any], Any] | None
+Found = list[tuple[Any, ...]]
+Asked = tuple["Prepared", dict[str, Any]]
 
 
 class Prepared:
-    """A SELECT for either database, parameters by name; what comes in and out has the types of its columns."""
+    """A statement for either database, parameters by name; what comes in and out of a SELECT has the types of its columns."""
 
-    def __init__(self, query: Select[Any] | CompoundSelect[Any]) -> None:
+    def __init__(self, query: Select[Any] | CompoundSelect[Any] | Insert) -> None:
         self._query = query
         self._compiled: dict[str, _Compiled] = {}
 
-    def rows(self, store: Store, **values: Any) -> list[tuple[Any, ...]]:
-        """The rows, as they are committed by now."""
-        compiled = self._compiled.get(store.dialect.name) or self._compile(store.dialect)
-        with store.cursor() as cursor:
-            found = cursor.execute(compiled.text, compiled.parameters(values)).fetchall()
-        return found if compiled.as_read else [compiled.converted(row) for row in found]
+    def rows(self, store: Store, **values: Any) -> Found:
+        """The rows of a SELECT, as they are committed by now."""
+        return rows_of_each(store, (self, values))[0]
 
     def first(self, store: Store, **values: Any) -> tuple[Any, ...] | None:
         """The first row, or None."""
         return next(iter(self.rows(store, **values)), None)
 
+    def for_driver(self, dialect: Dialect) -> "_Compiled":
+        return self._compiled.get(dialect.name) or self._compile(dialect)
+
     def _compile(self, dialect: Dialect) -> "_Compiled":
         compiled = self._query.compile(dialect=dialect)
         binds = {name: _type(bind.type, dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
-        columns = self._query.selected_columns
+        columns = () if isinstance(self._query, Insert) else self._query.selected_columns
         made = _Compiled(
             text=str(compiled),
             order=tuple(compiled.positiontup) if compiled.positional else None,
@@ -44,6 +50,39 @@ class Prepared:
         )
         self._compiled[dialect.name] = made
         return made
+
+
+def rows_of_each(store: Store, *asked: Asked) -> list[Found]:
+    """The rows of each SELECT, as they are committed by now."""
+    with store.driver() as connection:
+        return _handed(store, connection, asked)
+
+
+def written_at_once(store: Store, *asked: Asked) -> list[Found]:
+    """One transaction of these statements that does not wait for the disk, see ``Store.driver_unsynced``; the rows of each."""
+    with store.driver_unsynced() as connection:
+        try:
+            return _handed(store, connection, asked, around=(store.begin, "COMMIT"))
+        except BaseException:
+            connection.rollback()
+            raise
+
+
+def _handed(store: Store, connection: Any, asked: Sequence[Asked], *, around: Sequence[str] = ()) -> list[Found]:
+    """The rows of each of ``asked``; ``around``: what is said before and behind them."""
+    compiled = [(prepared.for_driver(store.dialect), values) for prepared, values in asked]
+    told = [(one.text, one.parameters(values)) for one, values in compiled]
+    told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
+    rows = [connection.execute(*one).fetchall() for one in told] if store.is_sqlite else _at_once(connection, told)
+    first = len(around[:1])
+    return [one.converted(found) for (one, _), found in zip(compiled, rows[first : first + len(asked)], strict=True)]
+
+
+def _at_once(connection: Any, told: Sequence[tuple[str, Any]]) -> list[Found]:
+    """The rows of each statement, from PostgreSQL."""
+    with connection.pipeline() if len(told) > 1 else nullcontext():
+        cursors = [connection.execute(*one) for one in told]
+    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 @dataclass(frozen=True)
@@ -56,21 +95,21 @@ class _Compiled:
     binds: dict[str, Convert]
     results: tuple[Convert, ...]
 
-    @property
-    def as_read(self) -> bool:
-        """Whether the driver's rows are right as they are."""
-        return not any(self.results)
-
     def parameters(self, values: dict[str, Any]) -> Any:
         told = self.given | values
         for name, convert in self.binds.items():
             told[name] = convert(told[name])  # type: ignore[misc]
         return told if self.order is None else [told[name] for name in self.order]
 
-    def converted(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
-        return tuple(
-            value if convert is None else convert(value) for value, convert in zip(row, self.results, strict=True)
-        )
+    def converted(self, rows: Found) -> Found:
+        if not any(self.results):
+            return rows
+        return [
+            tuple(
+                value if convert is None else convert(value) for value, convert in zip(row, self.results, strict=True)
+            )
+            for row in rows
+        ]
 
 
 def _type(declared: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:

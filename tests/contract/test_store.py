@@ -1,11 +1,9 @@
 """What every store promises: SQLite and PostgreSQL give the same answers."""
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text, update
@@ -13,20 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from regulars.errors import DataError, StoreError
 from serving.services.keys import create_key, list_keys, revoke_key, valid_key
-from serving.store import Store, database, open_store
-from serving.store.decisions import (
-    Before,
-    DecisionRow,
-    Limits,
-    OutcomeRow,
-    add_outcome,
-    decided_before,
-    drawn_since,
-    followed_since,
-    hold,
-    offers_made,
-    outcomes_of,
-)
+from serving.store import Store, open_store
 from serving.store.events import AT_ONCE, Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
 from serving.store.published import (
@@ -45,27 +30,6 @@ from serving.store.writer import GroupWriter, Rows
 from tests.builders import at, profile_row
 
 NOW = at("2024-06-01T12:00")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def address(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/store.db"
-    url: str = request.getfixturevalue("postgresql")
-    name = f"t{abs(hash(request.node.nodeid))}"
-    admin = open_store(url)
-    with admin.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text(f"drop database if exists {name}"))
-        connection.execute(text(f"create database {name}"))
-    admin.close()
-    return url.replace("/postgres?", f"/{name}?")
-
-
-@pytest.fixture
-def store(address: str) -> Iterator[Store]:
-    opened = open_store(address)
-    yield opened
-    opened.close()
 
 
 def test_statements_compiled_once_give_moments_and_what_is_committed_by_now(store: Store) -> None:
@@ -213,98 +177,6 @@ def test_keys_are_kept_as_hashes_and_can_be_revoked(store: Store) -> None:
         revoke_key(store, key_id="key_?", now=NOW)
     with pytest.raises(DataError, match="scope"):
         create_key(store, scope="all", label="", now=NOW)
-
-
-def decision(
-    number: int, *, offer: str | None = "ten", hours: int = 24, subject: str = "ann", placement: str = "home"
-) -> DecisionRow:
-    expires = NOW + timedelta(hours=hours)
-    return DecisionRow(f"dec_{number}", subject, placement, "", offer, f'"{number}"', NOW, expires, 0.9)
-
-
-def before(store: Store, *, subject: str = "ann", placement: str = "home", hours: int = 0) -> Before:
-    return decided_before(store, subject=subject, placement=placement, channel="", at=NOW + timedelta(hours=hours))
-
-
-def test_one_decision_holds_until_it_expires(store: Store) -> None:
-    assert before(store) == Before(None, [], {}, None)
-    assert hold(store, decision(1))
-    assert not hold(store, decision(2))
-    assert before(store, hours=23) == Before('"1"')
-    assert before(store, placement="cart", hours=23) == Before(None, [("ten", "", NOW)], {"ten": 1}, "ten")
-    assert before(store, hours=24) == Before(None, [("ten", "", NOW)], {"ten": 1}, None)
-    assert before(store, subject="bob") == Before(None, [], {"ten": 1}, None)
-
-
-def test_of_many_at_once_one_decision_holds(store: Store) -> None:
-    with ThreadPoolExecutor(8) as pool:
-        held = list(pool.map(lambda number: hold(store, decision(number)), range(24)))
-    assert sum(held) == 1
-    assert before(store, hours=24).to_all == {"ten": 1}
-
-
-def test_two_pages_at_once_get_one_offer_between_them(store: Store) -> None:
-    pages = [decision(number, placement=f"page {number}") for number in range(12)]
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda made: hold(store, made), pages)) == 1
-    assert hold(store, decision(99, placement="another", offer=None))
-
-
-def test_an_offer_with_a_budget_is_never_made_once_too_often(store: Store) -> None:
-    people = [decision(number, subject=f"c{number}") for number in range(24)]
-    with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(lambda made: hold(store, made, limits=Limits(in_all=5)), people)) == 5
-    assert before(store).to_all == {"ten": 5}
-
-
-def test_an_offer_made_as_often_as_a_customer_may_have_it_is_not_made_again(store: Store) -> None:
-    assert hold(store, decision(1, hours=0), limits=Limits(per_subject=1))
-    assert not hold(store, decision(2), limits=Limits(per_subject=1))
-    assert hold(store, decision(3), limits=Limits(per_subject=2))
-
-
-def test_only_decisions_do_not_wait_for_the_disk(store: Store) -> None:
-    asked = text("pragma synchronous" if store.is_sqlite else "show synchronous_commit")
-    full, normal = (2, 1) if store.is_sqlite else ("on", "off")
-    with store.writing_unsynced() as connection:
-        assert connection.execute(asked).scalar_one() == normal
-    for _ in range(3):
-        with store.writing() as connection:
-            assert connection.execute(asked).scalar_one() == full
-    with store.reading() as connection:
-        assert connection.execute(asked).scalar_one() == full
-
-
-def test_what_was_decided_moves_from_the_log_into_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "CHECKPOINT_AFTER", 20)
-    store = open_store(f"sqlite:///{tmp_path}/store.db")
-    sizes = []
-    for number in range(20):
-        assert hold(store, decision(number, subject=f"c{number}"))
-        store.sync()
-        sizes.append((tmp_path / "store.db").stat().st_size)
-    assert sizes[0] == sizes[-2] < sizes[-1]
-    assert offers_made(store) == {"ten": 20}
-    store.close()
-
-
-def test_an_outcome_is_kept_once_and_only_of_a_decision(store: Store) -> None:
-    hold(store, decision(1))
-    row = OutcomeRow("dec_1", "converted", NOW, 12.5, NOW)
-    assert add_outcome(store, row)
-    assert add_outcome(store, row)
-    assert not add_outcome(store, OutcomeRow("dec_?", "converted", NOW, None, NOW))
-    assert outcomes_of(store, "dec_1") == [row]
-
-
-def test_a_trial_is_what_was_drawn_of_customers(store: Store) -> None:
-    for number, (subject, propensity) in enumerate((("ann", 0.5), ("bob", 1.0), ("anonymous:x", 0.5))):
-        hold(store, replace(decision(number, subject=subject), propensity=propensity))
-        add_outcome(store, OutcomeRow(f"dec_{number}", "visited", NOW, None, NOW + timedelta(hours=1)))
-    assert [row.decision_id for row in drawn_since(store, NOW, limit=9)] == ["dec_0"]
-    assert [row.decision_id for row in followed_since(store, NOW + timedelta(hours=1), limit=9)] == ["dec_0"]
-    assert drawn_since(store, NOW + timedelta(seconds=1), limit=9) == []
-    assert followed_since(store, NOW + timedelta(hours=2), limit=9) == []
 
 
 def test_a_store_of_another_version_is_refused(store: Store, address: str) -> None:

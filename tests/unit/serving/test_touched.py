@@ -36,8 +36,8 @@ def test_what_strangers_did_costs_nobody_an_answer(tmp_path: Path, who: str) -> 
 
     def counted() -> int:
         assert asked() == 1  # compiled now, and its connection is there
-        with store.cursor() as cursor:
-            cursor.connection.set_progress_handler(lambda: steps.append(1), 1)
+        with store.driver() as connection:
+            connection.set_progress_handler(lambda: steps.append(1), 1)
         steps.clear()
         assert asked() == 1
         return len(steps)
