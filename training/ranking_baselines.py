@@ -19,7 +19,7 @@ from regulars.models.retrievers.reached import Reached, best, summed
 from regulars.models.retrievers.repeat import Repeat
 from training.lessons import Example, Snapshot
 from training.metrics import ndcg_at
-from training.retrieving import quietly
+from training.retrieving import ALPHA, fit_factors, quietly
 from training.stores import touched
 
 Lists = list[list[int]]
@@ -101,9 +101,11 @@ def item_neighbours(snapshot: Snapshot, examples: Sequence[Example], nearest: fl
     return lists
 
 
-def factorisation(snapshot: Snapshot, examples: Sequence[Example], fading: float, n: int, seed: int) -> Lists:
-    """Matrix factorisation alone (implicit ALS, the visitor folded in), as the model's own retriever was fitted."""
+def factorisation(snapshot: Snapshot, examples: Sequence[Example], alpha: float, n: int, seed: int) -> Lists:
+    """Matrix factorisation alone (implicit ALS, the visitor folded in); the first setting is the model's own retriever's."""
     retriever = snapshot.retrieval.factors
+    if alpha != ALPHA:
+        retriever = fit_factors(snapshot.visits, len(snapshot.retrieval.ids), alpha=alpha, seed=seed)
     return [list(map(int, retriever.candidates(example.known, n))) for example in examples]
 
 
@@ -193,7 +195,7 @@ BASELINES = {
     "popular": Baseline(popular, (30.0, 7.0, 120.0)),
     "personal top": Baseline(personal_top, (60.0, 14.0, 30.0, 120.0, 365.0)),
     "BM25 item-kNN": Baseline(item_neighbours, (200.0, 50.0)),
-    "implicit ALS": Baseline(factorisation, (0.0,)),
+    "implicit ALS": Baseline(factorisation, (ALPHA, ALPHA / 10, ALPHA * 10)),
     "EASE": Baseline(linear, (500.0, 100.0)),
     "TIFU-KNN": Baseline(frequent_baskets, (0.7, 0.5, 0.9)),
     "VMIS-kNN": Baseline(similar_sessions, (100.0, 500.0)),

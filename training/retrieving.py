@@ -86,7 +86,7 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         ids=ids,
         catalogue=_catalogue(products, visits, moment=moment),
         popular=_popular(rows, ids, moment=moment),
-        factors=_factors(visits, len(ids), seed=seed),
+        factors=fit_factors(visits, len(ids), seed=seed),
         baskets=_neighbours(visits.baskets, visits, len(ids), model=CosineRecommender(K=NEAREST + 1)),
         visitors=_neighbours(visits.visitor, visits, len(ids), model=BM25Recommender(K=NEAREST + 1, K1=1.2, B=0.75)),
         linear=fit_linear(visits, len(ids)),
@@ -196,14 +196,14 @@ def _countries(rows: pd.DataFrame, ids: IdMap, *, moment: int) -> Countries:
     return Countries(tuple(map(str, names)), best)
 
 
-def _factors(visits: Visits, count: int, *, seed: int) -> Factors:
-    """Item vectors; those of products with fewer than three visitors are zero."""
+def fit_factors(visits: Visits, count: int, *, alpha: float = ALPHA, seed: int) -> Factors:
+    """Item vectors (count, 64) of implicit ALS; those of products with fewer than three visitors are zero."""
     matrix = _strengths(visits, count)
     enough = np.flatnonzero(np.bincount(matrix.indices, minlength=count) >= LEAST_VISITORS)
     vectors = np.zeros((count, FACTORS), np.float32)
     if len(enough) > FACTORS:
         matrix = matrix[:, enough]
-        matrix.data = confidences(matrix.data, ALPHA)
+        matrix.data = confidences(matrix.data, alpha)
         with quietly():
             model = AlternatingLeastSquares(
                 factors=FACTORS,
@@ -215,7 +215,7 @@ def _factors(visits: Visits, count: int, *, seed: int) -> Factors:
             )
             model.fit(matrix.astype(np.float32).tocsr(), show_progress=False)
         vectors[enough] = model.item_factors
-    return Factors(vectors, REGULARIZATION, ALPHA)
+    return Factors(vectors, REGULARIZATION, alpha)
 
 
 def _strengths(visits: Visits, count: int) -> sparse.csr_matrix:
