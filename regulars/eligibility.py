@@ -1,11 +1,9 @@
 """Rules that shops write in CEL (Common Expression Language) over what is known of a customer: compiled when saved.
 
 A rule speaks of ``customer.tier`` or, shorter, ``tier``, and gives true or false. What it speaks of and is not known makes
-the customer not eligible. A macro (``all``, ``exists``, ``exists_one``, ``map``, ``filter``) may not stand inside another:
-two nested ones over 200 elements hold the interpreter for seconds.
+the customer not eligible.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -14,12 +12,8 @@ from typing import Any
 
 import cel
 
+from regulars.conditions import read_condition
 from regulars.errors import DataError
-
-LONGEST = 2_000
-DEEPEST = 50
-_TEXT = re.compile(r"\"\"\".*?\"\"\"|'''.*?'''|\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'", re.DOTALL)
-_MACRO = re.compile(r"\.\s*(all|exists|exists_one|map|filter)\s*$")
 
 
 @dataclass(frozen=True)
@@ -62,14 +56,7 @@ def compile_rule(source: str) -> Rule:
     >>> compile_rule("tier == 'gold'").why_not(Facts({"tier": "gold"})) is None
     True
     """
-    if len(source) > LONGEST:
-        raise DataError(f"an eligibility rule has at most {LONGEST} characters, got {len(source)}")
-    _check_nesting(source)
-    try:
-        program = cel.compile(source)
-    except ValueError as error:
-        raise DataError(f"the eligibility rule {source!r} cannot be read: {str(error).splitlines()[0]}") from error
-    return Rule(source, program)
+    return Rule(source, read_condition(source, called="an eligibility rule"))
 
 
 def rule_error(source: str) -> str | None:
@@ -79,22 +66,6 @@ def rule_error(source: str) -> str | None:
     except DataError as error:
         return str(error)
     return None
-
-
-def _check_nesting(source: str) -> None:
-    """Raises DataError for a macro inside a macro, or for brackets too deep to read."""
-    bare = _TEXT.sub(lambda found: " " * len(found.group()), source)
-    open_brackets: list[bool] = []
-    for place, sign in enumerate(bare):
-        if sign in "([{":
-            is_macro = sign == "(" and _MACRO.search(bare[:place]) is not None
-            if is_macro and any(open_brackets):
-                raise DataError(f"an eligibility rule may not nest all, exists, map or filter: {source!r}")
-            open_brackets.append(is_macro)
-        elif sign in ")]}" and open_brackets:
-            open_brackets.pop()
-        if len(open_brackets) > DEEPEST:
-            raise DataError(f"an eligibility rule has brackets at most {DEEPEST} deep: {source[:80]!r}")
 
 
 def facts_of(profile: Mapping[str, Any], *, at: datetime) -> dict[str, Any]:

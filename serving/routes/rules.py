@@ -6,11 +6,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, ConfigDict, Field
 
+from regulars.conditions import LONGEST
 from regulars.errors import DataError
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
 from serving.routes.recommendations import Placement
-from serving.services.product_rules import LONGEST, STRONGEST, Kind, ProductRule, save_rule, saved_rules
+from serving.services.product_rules import STRONGEST, Kind, ProductRule, save_rule, saved_rules
 from serving.store.product_rules import remove_rule
 
 router = APIRouter(prefix="/v1/product-rules", tags=["recommendations"])

@@ -5,7 +5,6 @@ is compiled when it is saved and evaluated for every product when a generation i
 """
 
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -13,17 +12,14 @@ from typing import Any, Literal
 
 import cel
 
-from regulars.errors import DataError
+from regulars.conditions import read_condition
 from serving.store.database import Store
 from serving.store.product_rules import all_rules, put_rule
 
 Kind = Literal["pin", "boost", "bury"]
 
-LONGEST = 2_000
 STRONGEST = 100.0
 MOST_PINNED = 50
-_TEXT = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'")
-_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|map|filter)\s*\(")
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ def save_rule(store: Store, rule: ProductRule) -> None:
     Raises:
         DataError: where its condition cannot be compiled.
     """
-    compiled(rule.condition)
+    _compiled(rule.condition)
     put_rule(store, rule.name, json.dumps(asdict(rule)))
 
 
@@ -68,27 +64,14 @@ def rule_of(body: Mapping[str, Any]) -> ProductRule:
 
 
 @lru_cache(maxsize=1_000)
-def compiled(condition: str) -> Any:
-    """The condition, ready to be asked.
-
-    Raises:
-        DataError: where it cannot be read, is longer than 2,000 characters, or has more than one of all, exists, exists_one,
-            map and filter, which nested would hold the interpreter for seconds.
-    """
-    if len(condition) > LONGEST:
-        raise DataError(f"a condition has at most {LONGEST:,} characters, got {len(condition):,}")
-    if len(_MACRO.findall(_TEXT.sub("", condition))) > 1:
-        raise DataError("a condition may hold one of all, exists, exists_one, map and filter, not several")
-    try:
-        return cel.compile(condition)
-    except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"the condition cannot be read: {reason}; it is an expression over product") from error
+def _compiled(condition: str) -> Any:
+    """The condition, ready to be asked; raises DataError as ``read_condition``."""
+    return read_condition(condition, called="a product's condition")
 
 
 def matching(rules: Sequence[ProductRule], products: Iterable[Mapping[str, Any]]) -> list[list[str]]:
     """Per product the names of the rules whose condition is true; what it speaks of and is not known makes it not true."""
-    programs = [(rule.name, compiled(rule.condition)) for rule in rules]
+    programs = [(rule.name, _compiled(rule.condition)) for rule in rules]
     return [[name for name, program in programs if _true(program, product)] for product in products]
 
 
