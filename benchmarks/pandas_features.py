@@ -9,19 +9,21 @@ import pandas as pd
 
 COUNTED = (7, 14, 30, 60, 90, 180, 365)
 SPENT = (30, 90, 365)
+PART = "customer_part"
 COLUMNS = ["order_id", "customer_id", "product_id", "ordered_at", "quantity", "unit_price", "discount", "coupon_id"]
+PARTS, USUAL_BUYERS = 64, 5
 
 
-def customer_features(files: Sequence[Path], *, as_of: datetime) -> pd.DataFrame:
-    """One row per customer with an order before ``as_of``."""
+def customer_features(files: Sequence[Path], *, as_of: datetime, one_in: int = 1) -> pd.DataFrame:
+    """One row per customer with an order before ``as_of``; what others bought is learnt from one in ``one_in`` customers."""
     now = pd.Timestamp(as_of).tz_localize(None)
-    lines = pd.concat([pd.read_parquet(file, columns=COLUMNS) for file in files], ignore_index=True)
+    lines = pd.concat([pd.read_parquet(file, columns=[*COLUMNS, PART]) for file in files], ignore_index=True)
     lines = lines[lines["customer_id"].notna() & (lines["ordered_at"] < now)]
     lines = lines.assign(money=lines["quantity"] * lines["unit_price"], discount=lines["discount"].fillna(0.0))
     orders = lines.groupby(["customer_id", "order_id"], as_index=False).agg(
         ordered=("ordered_at", "min"), money=("money", "sum"), has_coupon=("coupon_id", "count")
     )
-    table = _orders(orders, now).join(_rhythm(orders, now)).join(_lines(lines, now))
+    table = _orders(orders, now).join(_rhythm(orders, now)).join(_lines(lines, now)).join(_assortment(lines, one_in))
     return table.join(_season(orders, now)).reset_index()
 
 
@@ -95,6 +97,22 @@ def _lines(lines: pd.DataFrame, now: pd.Timestamp) -> pd.DataFrame:
             "discount_share_lines": (lines["discount"] > 0).groupby(lines["customer_id"]).mean(),
             "count_products_90d": recent.reindex(products.index).fillna(0.0),
             "discount_share_money": discount / (discount + money).replace(0, np.nan),
+        }
+    )
+
+
+def _assortment(lines: pd.DataFrame, one_in: int) -> pd.DataFrame:
+    some = lines[lines[PART] < PARTS // one_in]
+    again = some.groupby(["product_id", "customer_id"])["order_id"].nunique() > 1
+    counted = again.groupby(level=0).agg(["sum", "count"])
+    usual = counted["sum"].sum() / counted["count"].sum()
+    shares = (counted["sum"] + USUAL_BUYERS * usual) / (counted["count"] + USUAL_BUYERS)
+    of_line = lines["product_id"].map(np.floor(shares * 10_000)).fillna(np.floor(usual * 10_000)) / 10_000
+    last = lines["ordered_at"] == lines.groupby("customer_id")["ordered_at"].transform("max")
+    return pd.DataFrame(
+        {
+            "again_share_of_products": of_line.groupby(lines["customer_id"]).mean(),
+            "again_share_of_last_order": of_line[last].groupby(lines["customer_id"][last]).mean(),
         }
     )
 

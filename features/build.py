@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from features.customers import purchases
+from features.customers.assortment import shop_assortment
 from features.customers.lines import customer_lines, customer_numbers, named
 from features.customers.orders import customer_orders, order_sums
 from features.customers.season import OF_SHOP, ShopYear, shop_year, year_in
@@ -55,7 +56,7 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
 def _of_customers(tables: Tables, *, as_of: datetime) -> ibis.Table:
     """``customer_features`` but what is the shop's."""
     base = read_base(tables, as_of=as_of)
-    make = partial(purchases.purchase_features, as_of=as_of)
+    make = partial(purchases.purchase_features, as_of=as_of, shop=shop_assortment(tables, as_of=as_of))
     built = by_customer(base.lines, make, by="customer", types=purchases.TYPES, name="purchase_features")
     built = built.inner_join(base.customers, "customer").drop("customer")
     families = present((*BY_CUSTOMER, *APART), tables)
@@ -99,6 +100,7 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[tuple[pa.Table, Sh
     if base.lines.get_backend().name == "pyspark":
         yield _of_customers(tables, as_of=as_of).to_pyarrow(), shop_year(tables, as_of=as_of)
         return
+    make = partial(purchases.purchase_features, as_of=as_of, shop=shop_assortment(tables, as_of=as_of))
     families, all_at_once = present(BY_CUSTOMER, tables), present(APART, tables)
     views = tables if isinstance(tables, LakeTables) else None
     made = base.made((*families, *all_at_once), views=views)
@@ -109,7 +111,7 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[tuple[pa.Table, Sh
 
     def joined(slice_: list[pa.Table]) -> tuple[pa.Table, ShopYear]:
         lines, customers, *others = slice_
-        rows = named(purchases.purchase_features(lines, as_of=as_of), customers)
+        rows = named(make(lines), customers)
         found = [other.to_pandas().set_index("customer_id") for other in others]
         for family, said in (*zip(families, found, strict=True), *apart):
             for name, column in _beside(rows["customer_id"].to_pandas(), family, said).items():

@@ -75,6 +75,11 @@ class LakeTables(dict[str, ibis.Table]):
         self._read = slices  # so many of them, from the first
         self._sources: list[Source] = []
 
+    @property
+    def slices(self) -> int:
+        """Into how many slices of customers the rows are cut."""
+        return self._slices
+
     def of_some_customers(self, *, one_in: int) -> "LakeTables":
         """The same tables with the rows of one in ``one_in`` (a power of two, at most 64) customers, and of no customer.
 

@@ -52,15 +52,19 @@ class Spans:
 class Histories(Moment):
     """The history of each of ``customers`` (numbers), who all have an order, known just before a moment.
 
-    By line, (n_lines,): ``discount``. By order, (n_orders,): ``ordered`` (microseconds since 1970 of its first
-    line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days`` (whole days since 1970)
-    and ``day_money``. By customer, (n,): how many different ``products``, ``recent_products`` (of the last 90 days) and
-    ``categories``. Money is in ten-thousandths.
+    By line, (n_lines,): ``discount``; those of each order are ``order_lines``. By order, (n_orders,): ``ordered`` (microseconds
+    since 1970 of its first line), ``money``, ``has_coupon``. By UTC day with an order, (n_days,), the earliest first: ``days``
+    (whole days since 1970) and ``day_money``. Products are numbers, ``product_numbers`` (n_products,), and ``line_products``
+    (n_lines,) are places among them. By customer, (n,): how many different ``products``, ``recent_products`` (of the last 90
+    days) and ``categories``. Money is in ten-thousandths.
     """
 
     customers: NDArray[Any]
     lines: Spans
     discount: Floats
+    product_numbers: NDArray[Any]
+    line_products: NDArray[np.int32]
+    order_lines: Spans
     orders: Spans
     ordered: Ints
     money: Floats
@@ -76,6 +80,11 @@ class Histories(Moment):
     def first_ordered(self) -> Ints:
         """Microseconds since 1970: (n,)."""
         return np.minimum.reduceat(self.ordered, self.orders.starts)
+
+    @cached_property
+    def last_ordered(self) -> Ints:
+        """Microseconds since 1970: (n,)."""
+        return np.maximum.reduceat(self.ordered, self.orders.starts)
 
     @cached_property
     def gaps(self) -> Floats:
@@ -103,12 +112,18 @@ def histories(lines: pa.Table, *, now: int) -> Histories:
     ordered = _values(lines["ordered"])
     first, money = np.minimum.reduceat(ordered, begins), np.add.reduceat(_values(lines["money"]), begins)
     order_days, days, day_money = _by_day(whose, first, money)
-    products, recent_products = _different(of_lines, lines["product"], ordered >= now - RECENT_DAYS * DAY)
+    line_products, numbers_of_products = _encoded(lines["product"])
+    products, recent_products = _different(
+        of_lines, line_products, len(numbers_of_products), ordered >= now - RECENT_DAYS * DAY
+    )
     categories = _categories(of_lines, lines) if "category" in lines.column_names else 0.0 * products
     return Histories(
         customers=numbers[orders.starts],
         lines=of_lines,
         discount=_values(lines["discount"]),
+        product_numbers=numbers_of_products.to_numpy(),
+        line_products=line_products,
+        order_lines=Spans(begins, len(lines)),
         orders=orders,
         ordered=first,
         money=money,
@@ -138,9 +153,9 @@ def _values(column: pa.ChunkedArray) -> NDArray[Any]:
     return column.to_numpy()
 
 
-def _encoded(column: pa.Array) -> tuple[NDArray[np.int32], pa.Array]:
+def _encoded(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], pa.Array]:
     """Whole numbers from 0 on for the values of a column, by their first appearance, and the values."""
-    encoded = column.dictionary_encode()
+    encoded = column.combine_chunks().dictionary_encode()
     return encoded.indices.to_numpy(), encoded.dictionary
 
 
@@ -168,15 +183,15 @@ def _by_day(whose: Ints, ordered: Ints, money: Floats) -> tuple[Spans, Ints, Flo
 
 def _categories(of_lines: Spans, lines: pa.Table) -> Floats:
     """How many different categories each customer bought of, lines without one left out: (n,)."""
-    _, categories = _different(of_lines, lines["category"], _values(lines["category"]) != 0)
+    codes, numbers = _encoded(lines["category"])
+    _, categories = _different(of_lines, codes, len(numbers), _values(lines["category"]) != 0)
     return categories
 
 
-def _different(lines: Spans, ids: pa.ChunkedArray, marked: Bools) -> tuple[Floats, Floats]:
-    """How many different ``ids`` each customer has, (n,), and how many of them are ``marked`` at least once."""
-    columns, numbers = _encoded(ids.combine_chunks())
+def _different(lines: Spans, columns: NDArray[np.int32], width: int, marked: Bools) -> tuple[Floats, Floats]:
+    """How many different ``columns`` (n_lines,) each customer has, (n,), and how many of them are ``marked`` at least once."""
     begins = np.append(lines.starts, lines.end).astype(columns.dtype)  # one of 64 bits would make all of them so
-    cells = csr_array((marked, columns, begins), shape=(len(lines.starts), len(numbers))).tocsc()
+    cells = csr_array((marked, columns, begins), shape=(len(lines.starts), width)).tocsc()
     cells.sum_duplicates()  # truth values: one of them or the other
     count = len(lines.starts)
     unmarked, some = np.bincount(cells.indices * 2 + cells.data, minlength=2 * count).reshape(count, 2).T

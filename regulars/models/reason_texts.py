@@ -49,6 +49,11 @@ def _repeat(row: Row, feature: str) -> str:
     return f"{number_of(row, 'repeat_product_share') or 0.0:.0%} of purchases were of products bought before"
 
 
+def _assortment(row: Row, feature: str) -> str:
+    which = "products of the last order" if feature == "again_share_of_last_order" else "products of these orders"
+    return f"{number_of(row, feature) or 0.0:.0%} of those who bought the {which} bought them again"
+
+
 def _discounts(row: Row, feature: str) -> str:
     return f"{number_of(row, 'discount_share_lines') or 0.0:.0%} of purchases were at a discount"
 
@@ -172,6 +177,7 @@ TEXTS: dict[str, Callable[[Row, str], str]] = {
     "spending": _spending,
     "breadth": _breadth,
     "repeat_purchases": _repeat,
+    "assortment": _assortment,
     "discounts": _discounts,
     "tenure": _tenure,
     "season": _season,

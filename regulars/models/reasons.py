@@ -57,6 +57,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "spending": ("money_total", "money_365d", "money_per_order", "money_last_order", "money_max_order"),
     "breadth": ("count_products", "count_categories", "products_per_order"),
     "repeat_purchases": ("repeat_product_share",),
+    "assortment": ("again_share_of_products", "again_share_of_last_order"),
     "discounts": ("discount_share_lines", "discount_share_money", "coupon_share_orders", "count_coupons_90d"),
     "tenure": ("days_since_first_order", "age_days"),
     "season": (

@@ -148,6 +148,19 @@ def test_an_order_counts_in_the_shops_year_at_its_first_line_of_those_weeks(
         assert set(found["shop_order_ratio_last_year"]) == {ratio}
 
 
+def test_how_often_others_buy_the_same_products_again(duck: ibis.BaseBackend, tmp_path: Path) -> None:
+    """Of two buyers of tea one bought it again, of one of a cup nobody: drawn to a third of five more buyers each."""
+    rows = [order("ann", "2024-05-01", "tea"), order("ann", "2024-05-01", "cup"), order("ann", "2024-05-02", "tea")]
+    rows += [order("bob", "2024-05-01", "tea"), order("bob", "2024-05-01", "tea")]
+    tea, cup = (1 + 5 / 3) / 7, (0 + 5 / 3) / 6
+    found = features_of(duck, orders=rows)
+    assert found.loc["ann", "again_share_of_products"] == pytest.approx((tea + cup + tea) / 3, abs=1e-4)
+    assert found.loc["ann", "again_share_of_last_order"] == pytest.approx(tea, abs=1e-4)
+    assert found.loc["bob", "again_share_of_products"] == pytest.approx(tea, abs=1e-4)
+    early = features_of(duck, as_of=at("2024-05-02"), orders=rows)
+    assert (early["again_share_of_products"] == 0).all()  # nobody had bought anything again
+
+
 def test_categories_are_counted_where_products_have_one(duck: ibis.BaseBackend) -> None:
     products = [{"product_id": "tea", "category": "A > B"}, {"product_id": "cup", "category": "A > C"}]
     rows = [order("ann", "2024-05-01", product) for product in ("tea", "cup", "pot")]
