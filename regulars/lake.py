@@ -243,7 +243,7 @@ def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -
         parts += [f"referred_by = {who}"] if "referred_by" in columns else []
         parts += [held.format("order_id") for held in orders] if "order_id" in columns and name not in ORDERS else []
         parts += [assignments.format("assignment_id")] if name == "outcomes" else []
-        parts += [visits.format("anonymous_id")] if name == "events" else []
+        parts += [visits.format("anonymous_id")] if "anonymous_id" in columns else []
         if parts:
             conditions[name] = " or ".join(f"coalesce({part}, false)" for part in parts)
     return conditions
