@@ -35,6 +35,16 @@ def show(store: Store, name: str, *products: str, when: datetime = NOW, **who: s
         add_shown(connection, [row])
 
 
+def send(store: Store, name: str, **who: str) -> None:
+    everybody = {"customer_id": None, "anonymous_id": None, "session_id": "s"} | who
+    row = EventRow(
+        origin="server", message_id=name, received_at=NOW, occurred_at=NOW, name="Page Viewed", touched=None,
+        body=json.dumps({"properties": {}}), **everybody,
+    )  # fmt: skip
+    with store.writing() as connection:
+        add_events(connection, [row])
+
+
 def moved(store: Store, folder: Path) -> Compacted:
     return compact(store, Lake(folder / "lake"), timezone="UTC", refused_folder=folder / "refused")
 
@@ -110,12 +120,7 @@ def test_killed_in_the_middle_they_are_there_once(
 
 
 def test_a_forgotten_customers_impressions_are_handed_over_and_removed(store: Store, tmp_path: Path) -> None:
-    known = EventRow(
-        origin="server", message_id="m", received_at=NOW, occurred_at=NOW, name="Identify", customer_id="ann",
-        anonymous_id="v", session_id="s", touched=None, body=json.dumps({"properties": {}}),
-    )  # fmt: skip
-    with store.writing() as connection:
-        add_events(connection, [known])
+    send(store, "m", customer_id="ann", anonymous_id="v")
     show(store, "own", "tea", "pot", customer_id="ann")
     show(store, "visit", "tea", "pot", anonymous_id="v")
     show(store, "bobs", "tea", "pot", customer_id="bob", session_id="s")
@@ -130,3 +135,19 @@ def test_a_forgotten_customers_impressions_are_handed_over_and_removed(store: St
     moved(store, tmp_path)  # the newest hour is read again: shown to nobody
     rows = held(tmp_path).set_index("recommendation_id")
     assert rows.loc[["own", "visit"], ["customer_id", "anonymous_id", "session_id"]].isna().all(axis=None)
+
+
+def test_a_visit_in_the_lake_is_forgotten_also_where_only_the_store_knows_whose_it_was(
+    store: Store, tmp_path: Path
+) -> None:
+    send(store, "visit", anonymous_id="v")
+    show(store, "own", "tea", "pot", anonymous_id="v")
+    moved(store, tmp_path)
+    send(store, "identify", customer_id="ann", anonymous_id="v")  # not in the lake yet
+    lake = Lake(tmp_path / "lake")
+    told = export_customer(store, lake, "ann", now=NOW)
+    assert told is not None
+    assert {"lake/impressions", "lake/events", "store/events"} <= set(told["rows"])
+    receipt = forget_customer(store, lake, "ann", refused_folder=tmp_path / "refused", now=NOW)
+    assert receipt["rows_removed"]["lake/impressions"] == 2
+    assert receipt["rows_removed"]["lake/events"] == 1
