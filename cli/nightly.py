@@ -43,11 +43,11 @@ def register(app: typer.Typer) -> None:
 
 
 def compact(as_json: JsonOption = False) -> None:
-    """Move events, rows, decisions and outcomes that the service received into the lake, each exactly once."""
+    """Move what the service received, decided and showed into the lake, each exactly once."""
     with working("compacting"):
         moved = compact_received(open_shop())
     say(f"{_moved(moved)} are in the lake now", as_json=as_json)
-    told = {"events": moved.events, "changes": moved.changes, "decisions": moved.decisions}
+    told = {"events": moved.events, "changes": moved.changes, "decisions": moved.decisions, "shown": moved.shown}
     finish(told, as_json=as_json)
 
 
@@ -96,7 +96,7 @@ def _receive(shop: Shop, *, as_json: bool) -> Step:
     except RegularsError as error:
         step = Step("compact", "failed", str(error))
     else:
-        fresh = moved.events + moved.changes + moved.decisions
+        fresh = moved.events + moved.changes + moved.decisions + moved.shown
         why = f"{_moved(moved)} moved into the lake" if fresh else "nothing new came"
         step = Step("compact", "done" if fresh else "skipped", why)
     say(f"compact: {step.became}, {step.why}", as_json=as_json)
@@ -105,7 +105,8 @@ def _receive(shop: Shop, *, as_json: bool) -> Step:
 
 def _moved(moved: Compacted) -> str:
     return (
-        f"{moved.events:,} events, {moved.changes:,} changed rows, {moved.decisions:,} decisions and what followed them"
+        f"{moved.events:,} events, {moved.changes:,} changed rows, {moved.decisions:,} decisions and what followed them, "
+        f"{moved.shown:,} recommendations shown"
     )
 
 

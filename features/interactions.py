@@ -60,14 +60,14 @@ def interactions(tables: Tables, *, as_of: datetime) -> ibis.Table:
     if "orders" in known:
         parts.append(_from_orders(known["orders"]))
     if "events" in known:
-        parts.append(_from_events(known["events"], _identified(tables["events"], as_of=as_of)))
+        parts.append(_from_events(known["events"], identified(tables["events"], as_of=as_of)))
     return ibis.union(*parts) if len(parts) > 1 else parts[0]
 
 
 def owned_events(tables: Tables, *, as_of: datetime) -> ibis.Table:
     """Every event known just before ``as_of`` with ``owner_id``: the customer it is of, null where that is not known."""
     known = known_tables({"events": tables["events"]}, as_of=as_of)["events"]
-    return _with_owner(known, _identified(tables["events"], as_of=as_of))
+    return with_owner(known, identified(tables["events"], as_of=as_of), at="occurred_at")
 
 
 def kind_of(name: ibis.Value) -> ibis.Value:
@@ -88,8 +88,8 @@ def _from_orders(orders: ibis.Table) -> ibis.Table:
     ).select(*_COLUMNS)
 
 
-def _from_events(events: ibis.Table, identified: ibis.Table) -> ibis.Table:
-    owned = _with_owner(events, identified).filter(ibis._.product_id.notnull())
+def _from_events(events: ibis.Table, known_as: ibis.Table) -> ibis.Table:
+    owned = with_owner(events, known_as, at="occurred_at").filter(ibis._.product_id.notnull())
     return owned.select(
         "product_id",
         "quantity",
@@ -102,24 +102,35 @@ def _from_events(events: ibis.Table, identified: ibis.Table) -> ibis.Table:
     ).select(*_COLUMNS)
 
 
-def _identified(events: ibis.Table, *, as_of: datetime) -> ibis.Table:
+def identified(events: ibis.Table, *, as_of: datetime) -> ibis.Table:
     """One row per anonymous id identified before ``as_of``: the first customer by what became known first, never another.
 
-    ``events`` are the lake's, with the moment from which each row is known.
+    ``events`` are the lake's, with the moment from which each row is known. Columns: known_as, identified_id, identified_at, and
+    identified_from, the moment from which that is known.
     """
     both = events.filter(events.customer_id.notnull() & events.anonymous_id.notnull())
     both = both.filter(both[KNOWN] < ibis.literal(moment(as_of), "timestamp"))
     earliest = ibis.window(group_by="anonymous_id", order_by=[both[KNOWN], both.occurred_at, both.event_id])
     first = both.mutate(place=ibis.row_number().over(earliest))
     return first.filter(first.place == 0).select(
-        known_as=first.anonymous_id, identified_id=first.customer_id, identified_at=first.occurred_at
+        known_as=first.anonymous_id,
+        identified_id=first.customer_id,
+        identified_at=first.occurred_at,
+        identified_from=first[KNOWN],
     )
 
 
-def _with_owner(events: ibis.Table, identified: ibis.Table) -> ibis.Table:
-    """``events`` with ``owner_id``: the customer named, or the one identified with the anonymous id within 30 days."""
-    joined = events.left_join(identified, events.anonymous_id == identified.known_as)
+def with_owner(rows: ibis.Table, known_as: ibis.Table, *, at: str) -> ibis.Table:
+    """``rows`` with ``owner_id``: the customer named, or the one identified with the anonymous id within 30 days of ``at``."""
+    joined = with_identity(rows, known_as, at=at)
+    owner = ibis.coalesce(joined.customer_id, joined.identified_id)
+    return joined.mutate(owner_id=owner).drop("identified_id", "identified_from")
+
+
+def with_identity(rows: ibis.Table, known_as: ibis.Table, *, at: str) -> ibis.Table:
+    """``rows`` with the customer identified with their anonymous id within 30 days of ``at``, and from when that is known."""
+    joined = rows.left_join(known_as, rows.anonymous_id == known_as.known_as)
     apart = ibis.interval(days=IDENTIFIED_WITHIN_DAYS)
-    near = (joined.occurred_at >= joined.identified_at - apart) & (joined.occurred_at <= joined.identified_at + apart)
-    owner = ibis.coalesce(joined.customer_id, ibis.ifelse(near, joined.identified_id, ibis.null("string")))
-    return joined.mutate(owner_id=owner).drop("known_as", "identified_id", "identified_at")
+    near = (joined[at] >= joined.identified_at - apart) & (joined[at] <= joined.identified_at + apart)
+    found = ibis.ifelse(near, joined.identified_id, ibis.null("string"))
+    return joined.mutate(identified_id=found).drop("known_as", "identified_at")

@@ -118,27 +118,28 @@ class Lake:
         except Timeout as error:
             raise LakeError(f"another program has been writing to {self.folder} for ten minutes; try again") from error
 
-    def forget(self, customer_id: str) -> dict[str, int]:
+    def forget(self, customer_id: str, *, visitors: Sequence[str] = ()) -> dict[str, int]:
         """Remove every row of a customer, and what hangs on their orders and assignments; table -> rows removed.
 
+        ``visitors``: anonymous ids known elsewhere to be theirs, beside those that the lake itself knows.
         The files that hold them are written anew without them, the manifest is swapped, and the old files are deleted once
         nobody reads them any more; a reader of more than a minute leaves that to the next writer.
         """
         removed: dict[str, int] = {}
         with duckdb.connect() as connection, self.writing(connection) as batch:
-            for name, condition in _held(connection, self, customer_id).items():
+            for name, condition in _held(connection, self, customer_id, visitors).items():
                 removed[name] = batch.remove(TABLES[name], condition)
         for path in sorted((self.folder / "scores").glob("*.parquet")):
             removed["scores"] = removed.get("scores", 0) + _without_customer(path, customer_id)
         self._delete_unlisted(wait_s=LEASE_SECONDS)
         return {name: count for name, count in removed.items() if count}
 
-    def rows_of(self, customer_id: str) -> dict[str, pd.DataFrame]:
-        """Every row that the lake holds of a customer, all versions, by table; for handing over."""
+    def rows_of(self, customer_id: str, *, visitors: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+        """Every row that the lake holds of a customer, all versions, by table; for handing over. ``visitors`` as in ``forget``."""
         found = {}
         with duckdb.connect() as connection:
             connection.execute("set TimeZone = 'UTC'")
-            for name, condition in _held(connection, self, customer_id).items():
+            for name, condition in _held(connection, self, customer_id, visitors).items():
                 live = scan(self.folder, self.manifest().files[name])
                 rows = connection.execute(f"select * from {live} where {condition}").df()
                 if len(rows):
@@ -220,7 +221,9 @@ class Lake:
                 path.unlink(missing_ok=True)
 
 
-def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -> dict[str, str]:
+def _held(
+    connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str, visitors: Sequence[str]
+) -> dict[str, str]:
     """Table -> the SQL condition of the rows that are a customer's: named, or by their orders, assignments or visits."""
     files = lake.manifest().files
     who = literal(customer_id)
@@ -236,6 +239,7 @@ def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -
     assignments = ids_of("assignments", "assignment_id", own)
     orders = [ids_of(name, "order_id", own) for name in ORDERS]
     visits = ids_of("events", "anonymous_id", own)
+    told = f"anonymous_id in ({', '.join(map(literal, visitors))})" if visitors else "false"
     conditions = {}
     for name in files:
         columns = TABLES[name].names
@@ -243,7 +247,7 @@ def _held(connection: duckdb.DuckDBPyConnection, lake: Lake, customer_id: str) -
         parts += [f"referred_by = {who}"] if "referred_by" in columns else []
         parts += [held.format("order_id") for held in orders] if "order_id" in columns and name not in ORDERS else []
         parts += [assignments.format("assignment_id")] if name == "outcomes" else []
-        parts += [visits.format("anonymous_id")] if name == "events" else []
+        parts += [visits.format("anonymous_id"), told] if "anonymous_id" in columns else []
         if parts:
             conditions[name] = " or ".join(f"coalesce({part}, false)" for part in parts)
     return conditions

@@ -255,6 +255,18 @@ _ALL = (
         ),
     ),
     Table(
+        name="impressions",
+        grain="one row per product shown by a recommendation",
+        key=("recommendation_id", "placement", "product_id"),
+        time=("shown_at",),
+        columns=_columns(
+            "recommendation_id:id! placement:text! product_id:id! shown_at:time! customer_id:id anonymous_id:id "
+            "session_id:id rank:integer! score:number propensity:number policy:text",
+            rank=Column("rank", "integer", required=True, least=1),
+            propensity=Column("propensity", "number", above=0, most=1),
+        ),
+    ),
+    Table(
         name="event_orders",
         grain="one row per order line that an event told of; an order that `orders` has too counts as `orders` has it",
         key=("order_id", "line_id"),

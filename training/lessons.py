@@ -25,6 +25,8 @@ MOST_KNOTS = 200
 NEXT, LATER = 2, 1
 GAINS = (0, 1, 3)
 BOUGHT = NAMES.index("bought_days")
+NEUTRAL = 0
+POSITION_REGULARIZATION = 0.001
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,15 @@ class Snapshot:
 
 @dataclass(frozen=True)
 class Lessons:
-    """Features (n_rows, n_names), grades (n_rows,), and how many rows each example has."""
+    """Features (n_rows, n_names), grades (n_rows,), how many rows each example has, and positions (n_rows,).
+
+    A position is the rank at which a product was shown, ``NEUTRAL`` where nobody was shown anything; None: all are neutral.
+    """
 
     features: NDArray[np.float32]
     grades: NDArray[np.int8]
     sizes: NDArray[np.int64]
+    positions: NDArray[np.int32] | None = None
 
     @property
     def of_new_products(self) -> "Lessons":
@@ -72,7 +78,8 @@ class Lessons:
         found = np.bincount(example[new & (self.grades > 0)], minlength=len(self.sizes)) > 0
         kept = new & found[example]
         sizes = np.bincount(example[kept], minlength=len(self.sizes))
-        return Lessons(self.features[kept], self.grades[kept], sizes[sizes > 0])
+        positions = None if self.positions is None else self.positions[kept]
+        return Lessons(self.features[kept], self.grades[kept], sizes[sizes > 0], positions)
 
 
 @one_thread()
@@ -101,7 +108,16 @@ def lessons_of(snapshot: Snapshot, *, negatives: int, seed: int) -> Lessons:
 
 
 def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: int) -> Ranker | None:
-    """LambdaMART over the lessons of several moments, ``models`` times; None where there are too few."""
+    """LambdaMART over the lessons of several moments, ``models`` times; None where there are too few.
+
+    Where products were shown, each position gets a summand of its own, estimated with the trees and left out of the model. One
+    that all products of an example share drops out of their differences: lessons that nobody was shown stay as they are. An
+    example of one grade says nothing about an order; those who make lessons leave it out.
+
+    Source: Hu, Wang, Peng, Li: Unbiased LambdaMART: An Unbiased Pairwise Learning-to-Rank Algorithm (WWW 2019), for the problem.
+    LightGBM solves it in its own way (its pull request 5929): a generalised additive model, score = trees + position, with a step
+    of Newton per tree, where the paper divides pairs by estimated propensities.
+    """
     if sum(len(part.sizes) for part in lessons) < LEAST_EXAMPLES:
         return None
     settings = {name: chosen[name] for name in LIGHTGBM}
@@ -117,16 +133,30 @@ def fit_ranker(lessons: Sequence[Lessons], *, chosen: Mapping[str, Any], seed: i
         "force_row_wise": True,
         "verbose": -1,
     }
+    positions = positions_of(lessons)
+    if positions is not None:
+        settings["lambdarank_position_bias_regularization"] = POSITION_REGULARIZATION
+        settings["num_threads"] = 1  # its sums by position depend on which thread took which row
     data = lightgbm.Dataset(
         np.vstack([part.features for part in lessons]),
         np.concatenate([part.grades for part in lessons]).astype(float),
         group=np.concatenate([part.sizes for part in lessons]),
         feature_name=list(NAMES),
         params=settings,
+        position=positions,
     )
     drawn = [{"bagging_seed": one, "feature_fraction_seed": one} for one in range(seed, seed + int(chosen["models"]))]
     fitted = [lightgbm.train(settings | seeds, data, num_boost_round=int(chosen["trees"])) for seeds in drawn]
     return Ranker([booster.model_to_string() for booster in fitted])
+
+
+def positions_of(lessons: Sequence[Lessons]) -> NDArray[np.int32] | None:
+    """One for each row, None where all are neutral."""
+    if all(part.positions is None for part in lessons):
+        return None
+    return np.concatenate(
+        [np.full(len(part.grades), NEUTRAL, np.int32) if part.positions is None else part.positions for part in lessons]
+    )
 
 
 def fit_chances(scores: NDArray[np.float64], hits: NDArray[np.bool_]) -> Chances | None:

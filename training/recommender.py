@@ -17,6 +17,7 @@ from regulars.errors import DataError
 from regulars.models.history import NEWEST, History, known_rows
 from regulars.models.recommender import Recommender
 from regulars.models.retrieval import Retrieval
+from training.impressions import with_impressions
 from training.judging import Unseen, judge, said_chances
 from training.lessons import LEAST_EXAMPLES, Example, Snapshot, fit_ranker, lessons_of
 from training.results import Trained
@@ -39,6 +40,7 @@ PARAMS: dict[str, Any] = {
     "examples": 6_500,
     "judged": 1_500,
     "negatives": 60,
+    "impressions": 0.5,
 }
 T = TypeVar("T")
 CUTS_PER_SESSION = 12
@@ -78,13 +80,15 @@ def train_recommender(
         if sold
         else _session_moments(rows, as_of, int(chosen["snapshots"]))
     )
-    newest, earlier, lessons = None, None, []
+    newest, earlier, lessons, count = None, None, [], 0
     for at, until in moments:
         taken = _snapshot(tables, rows, at, until, bought_only=sold, chosen=chosen, seed=seed)
         log.info("recommender: %s visitors came back after %s", len(taken.examples), f"{at:%Y-%m-%d}")
         newest, earlier = newest or taken, taken if newest and not earlier else earlier
-        lessons.append(lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed))
-        if sum(len(part.sizes) for part in lessons) > chosen["examples"]:
+        learnt = lessons_of(taken, negatives=int(chosen["negatives"]), seed=seed)
+        lessons.append(with_impressions(learnt, tables, taken, as_of=as_of, share=float(chosen["impressions"])))
+        count += len(learnt.sizes)
+        if count > chosen["examples"]:
             break
     unseen = None
     if newest:

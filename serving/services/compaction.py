@@ -20,6 +20,7 @@ from regulars.lake import Lake
 from regulars.tables import TABLES, Table
 from serving.services.changes import readable
 from serving.services.event_names import CANCELLED, ORDER, REFUND
+from serving.services.impressions import impressions
 from serving.services.tracking import PAGE
 from serving.services.trials import trials
 from serving.store.changes import COMPACTED as CHANGES
@@ -30,6 +31,7 @@ from serving.store.events import compacted, events_after, set_compacted
 from serving.store.schema import EPOCH
 
 AT_ONCE = 50_000
+SHOWN_AT_ONCE = 5_000  # recommendations, of some ten products each
 TRAITS = {
     "email": "email",
     "name": "name",
@@ -48,11 +50,14 @@ Rows = dict[str, list[dict[str, Any]]]
 
 @dataclass(frozen=True)
 class Compacted:
-    """How many events, rows, decisions and their outcomes were moved, and the numbers up to which the lake now holds them."""
+    """How many events, rows, decisions with their outcomes and recommendations were moved; the numbers of the former two up to
+    which the lake now holds them.
+    """
 
     events: int
     changes: int
     decisions: int
+    shown: int
     events_seq: int
     changes_seq: int
 
@@ -78,7 +83,14 @@ def compact(store: Store, lake: Lake, *, timezone: str, refused_folder: Path) ->
             )
             set_compacted(store, batch.upto, batch.name)
             drawn += batch.new
-    return Compacted(moved_events, moved_changes, drawn, seq, last)
+    shown = 0
+    for batch in impressions(store, at_once=SHOWN_AT_ONCE):
+        tables = {batch.table: batch.rows}
+        _write(lake, tables, timezone=timezone, refused_folder=refused_folder, source="shown")
+        if batch.new:
+            set_compacted(store, batch.upto, batch.name)
+            shown += batch.new
+    return Compacted(moved_events, moved_changes, drawn, shown, seq, last)
 
 
 def _write(lake: Lake, tables: Rows, *, timezone: str, refused_folder: Path, source: str) -> None:

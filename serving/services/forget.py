@@ -11,7 +11,7 @@ from regulars.lake import Lake
 from serving.services.customers import moment_text
 from serving.services.history import unpack
 from serving.store.database import Store
-from serving.store.forgetting import forget_in_store, held_in_store
+from serving.store.forgetting import forget_in_store, held_in_store, known_visitors
 
 ELSEWHERE = (
     "the memory of other running workers, for 30 seconds at most",
@@ -26,8 +26,11 @@ def forget_customer(
     store: Store, lake: Lake, customer_id: str, *, refused_folder: Path, now: datetime
 ) -> dict[str, Any]:
     """The receipt: each place and how many rows were removed there, and what remains elsewhere."""
+    visitors = known_visitors(
+        store, customer_id
+    )  # the store may know of visits which the lake does not know to be theirs
     places = {f"store/{name}": count for name, count in forget_in_store(store, customer_id).items()}
-    places |= {f"lake/{name}": count for name, count in lake.forget(customer_id).items()}
+    places |= {f"lake/{name}": count for name, count in lake.forget(customer_id, visitors=visitors).items()}
     refused = _forget_refused(refused_folder, customer_id)
     if refused:
         places["refused rows"] = refused
@@ -42,12 +45,13 @@ def forget_customer(
 
 def export_customer(store: Store, lake: Lake, customer_id: str, *, now: datetime) -> dict[str, Any] | None:
     """Everything held of a customer, as JSON values; None where nothing is."""
-    rows = {f"lake/{name}": _records(frame) for name, frame in lake.rows_of(customer_id).items()}
+    found = lake.rows_of(customer_id, visitors=known_visitors(store, customer_id))
+    rows = {f"lake/{name}": _records(frame) for name, frame in found.items()}
     held = held_in_store(store, customer_id)
     for history in held.get("histories", []):
         packed = unpack(history.pop("body"))
         history["interactions"] = len(packed.product_ids)
-    rows |= {f"store/{name}": json.loads(json.dumps(found, default=str)) for name, found in held.items()}
+    rows |= {f"store/{name}": json.loads(json.dumps(kept, default=str)) for name, kept in held.items()}
     return {"customer_id": customer_id, "exported_at": moment_text(now), "rows": rows} if rows else None
 
 

@@ -54,6 +54,12 @@ def held_in_store(store: Store, customer_id: str) -> dict[str, list[dict[str, An
     return {name: [dict(row) for row in rows] for name, rows in found.items() if rows}
 
 
+def known_visitors(store: Store, customer_id: str) -> list[str]:
+    """The anonymous ids that turned out to be a customer's."""
+    with store.reading() as connection:
+        return list(connection.execute(_known_as(customer_id)).scalars())
+
+
 def _shown_to(customer_id: str) -> ColumnElement[bool]:
     shown = shown_recommendations.c
     return (shown.customer_id == customer_id) | shown.anonymous_id.in_(_known_as(customer_id))

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, delete, func, insert, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, delete, func, insert, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.arrays import arrays, insert_from_arrays
@@ -118,6 +118,16 @@ class ShownLog:
         wanted = wanted.where(shown_recommendations.c.recommendation_id == recommendation_id)
         with self._store.reading() as connection:
             return connection.execute(wanted).scalar()
+
+
+def shown_after(store: Store, at: datetime, recommendation_id: str, *, limit: int) -> list[Row[Any]]:
+    """The next recommendations behind that one, given at ``at``: by moment, those of one moment by id."""
+    column = shown_recommendations.c
+    behind = (column.created_at == at) & (column.recommendation_id > recommendation_id)
+    wanted = select(shown_recommendations).where((column.created_at > at) | behind)
+    wanted = wanted.order_by(column.created_at, column.recommendation_id).limit(limit)
+    with store.reading() as connection:
+        return list(connection.execute(wanted).all())
 
 
 def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:

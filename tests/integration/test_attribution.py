@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import ibis
 import pytest
 
+from features.impressions import followed_impressions
 from regulars.lake import Lake
 from serving.services.attribution import WINDOW, attribute
+from serving.services.compaction import compact
 from serving.services.forget import forget_customer
 from serving.store import open_store
 from tests.integration.test_events import fresh_database, statuses, track
@@ -116,6 +119,28 @@ def test_a_visit_that_turns_out_to_be_a_customers_counts_for_their_order(service
     store.close()
     assert [tuple(found) for found in rows] == [(None, None)]
     assert report(service)["email"] == row(1, 2, 0, 1, 7.5, 0, 0)
+
+
+def test_what_was_shown_and_clicked_can_be_learnt_from_in_the_lake(service: Service, tmp_path: Path) -> None:
+    home = service.ask("/v1/recommendations?anonymous_id=v1&limit=3").json()
+    shown = [item["product_id"] for item in home["items"]]
+    sent = [
+        track("Product Clicked", anonymousId="v1", properties={"product_id": shown[1]} | told(home)),
+        {"type": "identify", "userId": "una", "anonymousId": "v1"},
+        track("Order Completed", userId="una", properties=sold("U", (shown[2], 1, 4))),
+    ]
+    assert statuses(service.send("/v1/batch", {"batch": sent}, scope="events")) == ["accepted"] * 3
+    store, lake = open_store(service.database), Lake(tmp_path / "lake")
+    until(lambda: compact(store, lake, timezone="UTC", refused_folder=tmp_path / "refused").shown == 1)
+    store.close()
+    now = datetime.now(UTC)
+    rows = followed_impressions(
+        lake.tables(ibis.duckdb.connect()), start=now - timedelta(days=1), end=now, as_of=now, most=10
+    )
+    assert set(rows["recommendation_id"]) == {home["recommendation_id"]}
+    assert rows[["product_id", "rank", "grade"]].values.tolist() == [
+        [product, rank, grade] for rank, (product, grade) in enumerate(zip(shown, (0, 1, 2), strict=True), 1)
+    ]
 
 
 def test_what_lies_outside_the_window_is_nobodys(service: Service) -> None:

@@ -22,6 +22,7 @@ from features.build import (
 )
 from features.customers.orders import customer_orders, order_sums
 from features.customers.service import APART, BY_CUSTOMER
+from features.impressions import followed_impressions, histories_then
 from features.interactions import interactions
 from features.labels import churn_labels
 from features.products import product_features
@@ -257,9 +258,22 @@ def test_duckdb_and_spark_give_equal_tables(duck: ibis.BaseBackend, spark: ibis.
         | ({"customer_id": "c1", "anonymous_id": "v"} if n == 4 else {"anonymous_id": "v" if n < 6 else "w"})
         for n in range(9)
     ]
+    shown = [
+        {
+            "recommendation_id": f"r{n}",
+            "placement": "home",
+            "product_id": f"p{place}",
+            "shown_at": datetime(2024, 5, 1 + n),
+            "rank": place + 1,
+        }
+        | ({"anonymous_id": "v"} if n % 2 else {"customer_id": f"c{n}"})
+        for n in range(9)
+        for place in range(9)
+    ]
+    asked = pd.DataFrame([row | {"number": number, "session_id": None} for number, row in enumerate(shown)])
     made = []
     for engine in (duck, spark):
-        tables = lake_tables(engine, tmp_path, orders=lines, products=products, events=events)
+        tables = lake_tables(engine, tmp_path, orders=lines, products=products, events=events, impressions=shown)
         made.append(
             {
                 "features": customer_features(tables, as_of=AS_OF).execute(),
@@ -267,6 +281,10 @@ def test_duckdb_and_spark_give_equal_tables(duck: ibis.BaseBackend, spark: ibis.
                 "interactions": interactions(tables, as_of=AS_OF).execute(),
                 "products": product_features(tables, as_of=AS_OF).execute(),
                 "rhythm": pd.DataFrame([shop_rhythm(tables, as_of=AS_OF)]),
+                "impressions": followed_impressions(
+                    tables, start=at("2024-05-01"), end=AS_OF, as_of=AS_OF, most=4, without=("cart",)
+                ),
+                "histories then": histories_then(tables, asked, as_of=AS_OF),
             }
         )
     for name, ours in made[0].items():

@@ -147,6 +147,7 @@ def test_every_table_takes_a_row(tmp_path: Path) -> None:
         "subscriptions": "subscription_id,customer_id,started_at\ns,a,2024-01-01\n",
         "offers": "offer_id,kind,max_per_customer\no,coupon,1\n",
         "assignments": "assignment_id,customer_id,assigned_at,propensity\nx,a,2024-01-01,0.5\n",
+        "impressions": "recommendation_id,placement,product_id,shown_at,rank\nr,home,p,2024-01-01,1\n",
         "outcomes": "assignment_id,kind,occurred_at,revenue\nx,converted,2024-01-02,5\n",
     }
     for table, text in rows.items():
