@@ -46,7 +46,7 @@ T = TypeVar("T")
 CUTS_PER_SESSION = 12
 OF_SESSIONS = {
     "examples": 1.6,
-    "negatives": 1.7,
+    "negatives": 2.5,
 }  # moments of a session are many and alike, and only one product is right
 TOO_SMALL = (
     f"Fewer than {LEAST_EXAMPLES} visitors came back within the horizon before: products are ordered by the visitor's own "
