@@ -37,13 +37,14 @@ from training.stores import (
     nobody_near,
     strongest_of,
 )
-from training.transitions import fit_transitions
+from training.transitions import MOST_PLACES, fit_transitions
 from training.visits import Visits, read_visits, seconds
 
 Ints = NDArray[np.int64]
 
 FACTORS, ITERATIONS, REGULARIZATION, ALPHA = 64, 10, 0.05, 20.0
 LEAST_VISITORS = 3
+PLACES_BESIDE_ORDERS = 10_000  # where orders say more than visits do, a quarter of the time must do for these
 NEAREST = 50
 SHRINK_CUSTOMERS = 5.0
 MOST_FITTED_VISITORS = 200_000
@@ -96,7 +97,9 @@ def fit_retrieval(rows: pd.DataFrame, products: pd.DataFrame, *, as_of: datetime
         step_before=step_before,
         two_steps=two_steps,
         embedding=fit_embedding(paths, seed=seed),
-        transitions=fit_transitions(paths, seed=seed),
+        transitions=fit_transitions(
+            paths, seed=seed, most_places=PLACES_BESIDE_ORDERS if visits.bought.any() else MOST_PLACES
+        ),
         sessions=fit_sessions(visits, len(ids)),
         lookalikes=fit_lookalikes(visits, len(ids)),
         content=fit_content(products, least_visitors=LEAST_VISITORS),

@@ -27,17 +27,17 @@ NEAREST = 100
 CHUNK = 1_000
 
 
-def fit_transitions(paths: Paths, *, seed: int) -> Transitions:
+def fit_transitions(paths: Paths, *, seed: int, most_places: int = MOST_PLACES) -> Transitions:
     """Vectors, liking and weights of places; none where fewer than 200 places have something after them.
 
-    Learnt from the newest 40,000 places, over the 20,000 products that most visits hold.
+    Learnt from the newest ``most_places``, over the 20,000 products that most visits hold.
     """
     seen = np.bincount(paths.rows, minlength=paths.count)
     kept = np.lexsort((np.arange(paths.count), -seen))[:MOST_PRODUCTS]
     kept = np.sort(kept[seen[kept] > 0])
     before, after = latest_before(paths)
     known = np.isin(after, kept) & np.isin(before[:, 0], kept)
-    before, after = before[known][-MOST_PLACES:], after[known][-MOST_PLACES:]
+    before, after = before[known][-most_places:], after[known][-most_places:]
     if len(after) < LEAST_PLACES:
         return Transitions.none(paths.count)
     place = np.full(paths.count + 1, -1)
