@@ -134,10 +134,10 @@ def _pandas(folder: Path) -> dict[str, object]:
     import pyarrow.parquet  # noqa: PLC0415
 
     from benchmarks.pandas_features import customer_features  # noqa: PLC0415
-    from regulars.slices import slices_for  # noqa: PLC0415
+    from features.customers.assortment import one_customer_in  # noqa: PLC0415
 
     files = sorted((folder / "lake" / "orders").rglob("*.parquet"))
-    one_in = slices_for(sum(pyarrow.parquet.read_metadata(file).num_rows for file in files))  # as ours learns from
+    one_in = one_customer_in(sum(pyarrow.parquet.read_metadata(file).num_rows for file in files))  # as ours learns from
     began = time.monotonic()
     rows = customer_features(files, as_of=AS_OF, one_in=one_in)
     return _said(rows, began)

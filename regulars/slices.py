@@ -68,24 +68,20 @@ class Source:
 class LakeTables(dict[str, ibis.Table]):
     """Table name -> its rows, all versions, as ``regulars.as_of`` wants them."""
 
-    def __init__(self, engine: ibis.BaseBackend, *, slices: int) -> None:
+    def __init__(self, engine: ibis.BaseBackend, *, slices: int, order_lines: int) -> None:
         super().__init__()
+        self.order_lines = order_lines  # of everybody, also where these are the tables of some customers
         self._engine = engine
         self._slices = slices
         self._read = slices  # so many of them, from the first
         self._sources: list[Source] = []
-
-    @property
-    def slices(self) -> int:
-        """Into how many slices of customers the rows are cut."""
-        return self._slices
 
     def of_some_customers(self, *, one_in: int) -> "LakeTables":
         """The same tables with the rows of one in ``one_in`` (a power of two, at most 64) customers, and of no customer.
 
         Who that is follows from the id alone. ``events`` keep all rows.
         """
-        some = LakeTables(self._engine, slices=self._slices)
+        some = LakeTables(self._engine, slices=self._slices, order_lines=self.order_lines)
         some._read = max(self._slices // one_in, 1)
         some._sources = self._sources
         for name, rows in self.items():

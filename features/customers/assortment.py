@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from features.arithmetic import UNITS, count_where, numbered, numbered_pair
 from features.customers.histories import Floats, Histories, quotient
 from regulars.as_of import Tables, known_at
-from regulars.slices import LakeTables
+from regulars.slices import PARTS, LakeTables
 from regulars.tables import TABLES
 
 FEATURES = ("again_share_of_products", "again_share_of_last_order")
+MOST_LINES = 2_000_000
 USUAL_BUYERS = 5  # a product counts as if so many more had bought it, as often again as others
 
 
@@ -70,7 +71,19 @@ def assortment(of: Histories, shop: Assortment) -> dict[str, Floats]:
     }
 
 
+def one_customer_in(order_lines: int) -> int:
+    """Of one in how many customers a lake of ``order_lines`` is asked: a power of two, at most 64.
+
+    >>> one_customer_in(2_000_000), one_customer_in(10_000_000)
+    (1, 8)
+    """
+    one_in = 1
+    while order_lines / one_in > MOST_LINES and one_in < PARTS:
+        one_in *= 2
+    return one_in
+
+
 def _some(tables: Tables) -> Tables:
-    """As many customers as fill a slice: more of them would say no more of what is bought often."""
-    one_in = tables.slices if isinstance(tables, LakeTables) else 1
+    """The tables of so many customers as have about two million lines: more would say no more of what is bought often."""
+    one_in = one_customer_in(tables.order_lines) if isinstance(tables, LakeTables) else 1
     return tables.of_some_customers(one_in=one_in) if isinstance(tables, LakeTables) and one_in > 1 else tables
