@@ -65,7 +65,7 @@ class Lake:
         self._begin_reading()
         manifest = self.manifest()
         rows = sum(file.rows for file in manifest.files.get("orders", ()))
-        read = LakeTables(engine, slices=slices_for(rows) if engine.name == "duckdb" else 1, order_lines=rows)
+        read = LakeTables(engine, slices=slices_for(rows) if engine.name == "duckdb" else 1)
         for name, files in manifest.files.items():
             read[name] = self._rows(read, engine, name, files, unique=name in manifest.unique)
         if "event_orders" in read:

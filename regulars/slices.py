@@ -68,9 +68,8 @@ class Source:
 class LakeTables(dict[str, ibis.Table]):
     """Table name -> its rows, all versions, as ``regulars.as_of`` wants them."""
 
-    def __init__(self, engine: ibis.BaseBackend, *, slices: int, order_lines: int) -> None:
+    def __init__(self, engine: ibis.BaseBackend, *, slices: int) -> None:
         super().__init__()
-        self.order_lines = order_lines  # of everybody, also where these are the tables of some customers
         self._engine = engine
         self._slices = slices
         self._read = slices  # so many of them, from the first
@@ -81,7 +80,7 @@ class LakeTables(dict[str, ibis.Table]):
 
         Who that is follows from the id alone. ``events`` keep all rows.
         """
-        some = LakeTables(self._engine, slices=self._slices, order_lines=self.order_lines)
+        some = LakeTables(self._engine, slices=self._slices)
         some._read = max(self._slices // one_in, 1)
         some._sources = self._sources
         for name, rows in self.items():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import ibis
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -41,8 +42,7 @@ class Assortment:
 
 def shop_assortment(tables: Tables, *, as_of: datetime) -> Assortment:
     """The shop's products as known just before ``as_of``, asked of the engine; in a large lake of some customers only."""
-    orders = known_at(_some(tables)["orders"], TABLES["orders"], as_of=as_of)
-    orders = orders.filter(orders.customer_id.notnull())
+    orders = _orders(tables, as_of=as_of)
     lines = orders.select(
         customer=numbered(orders.customer_id),
         product=numbered(orders.product_id),
@@ -71,19 +71,30 @@ def assortment(of: Histories, shop: Assortment) -> dict[str, Floats]:
     }
 
 
-def one_customer_in(order_lines: int) -> int:
-    """Of one in how many customers a lake of ``order_lines`` is asked: a power of two, at most 64.
+def one_customer_in(lines_of_a_part: int) -> int:
+    """Of one in how many customers a lake is asked in which one of the 64 parts of customers has so many lines: a power of two.
 
-    >>> one_customer_in(2_000_000), one_customer_in(10_000_000)
+    >>> one_customer_in(31_250), one_customer_in(156_250)
     (1, 8)
     """
     one_in = 1
-    while order_lines / one_in > MOST_LINES and one_in < PARTS:
+    while lines_of_a_part * PARTS / one_in > MOST_LINES and one_in < PARTS:
         one_in *= 2
     return one_in
 
 
-def _some(tables: Tables) -> Tables:
-    """The tables of so many customers as have about two million lines: more would say no more of what is bought often."""
-    one_in = one_customer_in(tables.order_lines) if isinstance(tables, LakeTables) else 1
-    return tables.of_some_customers(one_in=one_in) if isinstance(tables, LakeTables) and one_in > 1 else tables
+def _orders(tables: Tables, *, as_of: datetime) -> ibis.Table:
+    """Order lines of known customers as known just before ``as_of``; in a lake of so many customers as have two million of them.
+
+    More would say no more of what is bought often. How many there are follows from what was known then of one part of the
+    customers, so that neither later rows nor what else of the lake is read change who is asked.
+    """
+
+    def known(some: Tables) -> ibis.Table:
+        orders = known_at(some["orders"], TABLES["orders"], as_of=as_of)
+        return orders.filter(orders.customer_id.notnull())
+
+    if not isinstance(tables, LakeTables):
+        return known(tables)
+    one_in = one_customer_in(int(known(tables.of_some_customers(one_in=PARTS)).count().execute()))
+    return known(tables.of_some_customers(one_in=one_in) if one_in > 1 else tables)

@@ -55,7 +55,7 @@ class Before:
     """What was decided before. ``answer``: of the decision that holds where it is asked, else None.
 
     ``to_one``: the subject's offers (offer_id, channel, created_at), oldest first. ``to_all``: how often each offer was
-    made to anybody. ``holds``: the offer that the subject holds now, anywhere. These are read only where no answer holds.
+    made to anybody. ``holds``: the offer that the subject holds now, anywhere. These are told only where no answer holds.
     """
 
     answer: str | None
