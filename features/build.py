@@ -1,6 +1,6 @@
 """The public door: every family of customer features in one table."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -56,7 +56,7 @@ def customer_features(tables: Tables, *, as_of: datetime) -> ibis.Table:
 def _of_customers(tables: Tables, *, as_of: datetime) -> ibis.Table:
     """``customer_features`` but what is the shop's."""
     base = read_base(tables, as_of=as_of)
-    make = partial(purchases.purchase_features, as_of=as_of, shop=shop_assortment(tables, as_of=as_of))
+    make = _make_of_lines(tables, as_of=as_of)
     built = by_customer(base.lines, make, by="customer", types=purchases.TYPES, name="purchase_features")
     built = built.inner_join(base.customers, "customer").drop("customer")
     families = present((*BY_CUSTOMER, *APART), tables)
@@ -100,7 +100,7 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[tuple[pa.Table, Sh
     if base.lines.get_backend().name == "pyspark":
         yield _of_customers(tables, as_of=as_of).to_pyarrow(), shop_year(tables, as_of=as_of)
         return
-    make = partial(purchases.purchase_features, as_of=as_of, shop=shop_assortment(tables, as_of=as_of))
+    make = _make_of_lines(tables, as_of=as_of)
     families, all_at_once = present(BY_CUSTOMER, tables), present(APART, tables)
     views = tables if isinstance(tables, LakeTables) else None
     made = base.made((*families, *all_at_once), views=views)
@@ -119,6 +119,10 @@ def _by_slice(tables: Tables, *, as_of: datetime) -> Iterator[tuple[pa.Table, Sh
         return rows, year_in(lines, as_of=as_of)
 
     yield from ahead(joined, _slice_by_slice(tables, [base.lines, base.customers, *sliced]))
+
+
+def _make_of_lines(tables: Tables, *, as_of: datetime) -> Callable[[pa.Table], pa.Table]:
+    return partial(purchases.purchase_features, as_of=as_of, shop=shop_assortment(tables, as_of=as_of))
 
 
 def _beside(customers: pd.Series, family: Family, found: pd.DataFrame) -> pd.DataFrame:

@@ -26,9 +26,8 @@ def forget_customer(
     store: Store, lake: Lake, customer_id: str, *, refused_folder: Path, now: datetime
 ) -> dict[str, Any]:
     """The receipt: each place and how many rows were removed there, and what remains elsewhere."""
-    visitors = known_visitors(
-        store, customer_id
-    )  # the store may know of visits which the lake does not know to be theirs
+    # the store may know of visits which the lake does not know to be theirs
+    visitors = known_visitors(store, customer_id)
     places = {f"store/{name}": count for name, count in forget_in_store(store, customer_id).items()}
     places |= {f"lake/{name}": count for name, count in lake.forget(customer_id, visitors=visitors).items()}
     refused = _forget_refused(refused_folder, customer_id)

@@ -176,9 +176,10 @@ def _postgresql(url: URL, *, synchronous: str = "on", **more: Any) -> Engine:
             connection.commit()
 
     @event.listens_for(engine, "checkout")
-    def alive(connection: Any, *_: Any) -> None:
+    def alive(connection: Any, record: Any, _: Any) -> None:
         """Take new connections where the server ended this one; a question to it would cost as much as what is asked."""
-        if connection.closed or _has_something_to_say(connection.fileno()):
+        used, record.info["used"] = record.info.get("used", False), True  # who was just greeted may have more to hear
+        if used and (connection.closed or _has_something_to_say(connection.fileno())):
             raise InvalidatePoolError("the database ended the connection")
 
     return engine
