@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,13 +33,17 @@ import psutil
 from benchmarks.measure import ROOT, keep
 from benchmarks.serving import BARE, SECONDS, Load, answering, loaded, median_of, until_idle
 from benchmarks.shops import AS_OF, MadeShop, made_shop
+from regulars.ids import IdMap
 from regulars.models.asking import Context
+from regulars.models.history import History
 from regulars.models.recommender import Recommender
 from regulars.models.threads import one_thread
 from serving.services.history import unpack
 from serving.services.keys import create_key
 from serving.store import open_store
-from serving.store.published import history_body
+from serving.store.database import Store
+from serving.store.generations import current_generation
+from serving.store.published import all_products, history_body
 
 OFFERED = {10_000: 1_000, 100_000: 400}
 EVENTS_PER_SECOND, BATCH = 200, 20
@@ -112,8 +116,7 @@ def _inside(shop: MadeShop) -> Row:
     model = Recommender.load(shop.home / "champions" / "recommender" / "1")
     store = open_store(f"sqlite:///{shop.home}/store.db")
     moment = int(datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00").timestamp())
-    bodies = (history_body(store, name) for name in shop.customers[: INSIDE + 20])
-    histories = [unpack(body) for body in bodies if body]
+    histories = _histories(store, shop.customers[: INSIDE + 20])
     store.close()
     context, took = Context(moment), {"retrieve and rank": [], "choose and say why": []}
     with one_thread():
@@ -218,8 +221,8 @@ def _mlflow(wrk: str, shop: MadeShop) -> float:
     """Answers a second of MLflow's own server, one worker, asked with whole histories since it knows no customers."""
     store = open_store(f"sqlite:///{shop.home}/store.db")
     asked = []
-    for name in shop.customers[:300]:
-        history = unpack(history_body(store, name) or b"{}")
+    names = shop.customers[:300]
+    for name, history in zip(names, _histories(store, names), strict=True):
         at = [datetime.fromtimestamp(int(second), UTC).isoformat() for second in history.occurred_at]
         columns = {"history_id": [name] * len(at), "product_id": list(history.product_ids), "occurred_at": at,
                    "kind": list(history.kinds)}  # fmt: skip
@@ -233,6 +236,15 @@ def _mlflow(wrk: str, shop: MadeShop) -> float:
     path = {"PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}"}  # where it looks for its server
     with _settings(path), answering([*words, "--workers", "1", "-p"], "/ping", cwd=shop.home) as address:
         return _wrk(wrk, script, address)
+
+
+def _histories(store: Store, names: Sequence[str]) -> list[History]:
+    """What is published of customers, each of whom has a history."""
+    found = current_generation(store)
+    assert found is not None
+    ids = IdMap(product_id for product_id, _ in all_products(store, found.generation))
+    bodies = [history_body(store, found.generation, name) for name in names]
+    return [unpack(body, ids) for body in bodies if body]
 
 
 def _batches(wrk: str, address: str, key: str, folder: Path) -> float:

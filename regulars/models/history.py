@@ -6,7 +6,6 @@ A customer is their history: nothing here knows who they are.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +24,9 @@ SAME_VISIT_DAYS = 1 / 24
 LEAST_DAYS = 3
 
 
-_CODES = {kind: code for code, kind in enumerate(STRENGTH, 1)}  # 0: any other kind
-_STRENGTH = np.array([0.0, *STRENGTH.values()])
-_BOUGHT = np.arange(len(_STRENGTH)) == _CODES["purchase"]
+_KINDS = IdMap(STRENGTH)
+_STRENGTH = np.array([*STRENGTH.values(), 0.0])  # the last: any other kind
+_BOUGHT = np.arange(len(_STRENGTH)) == _KINDS.row("purchase")
 
 
 @dataclass(frozen=True)
@@ -88,7 +87,7 @@ class Known:
 
 def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
     """``history`` before ``moment`` (seconds), without products that ``ids`` does not hold."""
-    kinds = np.frombuffer(bytes(map(_CODES.get, history.kinds, repeat(0))), np.uint8)
+    kinds = _KINDS.rows(history.kinds)
     return known_rows(
         ids.rows(history.product_ids),
         np.asarray(history.occurred_at, dtype=np.int64),

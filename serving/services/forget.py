@@ -9,7 +9,7 @@ import pandas as pd
 
 from regulars.lake import Lake
 from serving.services.customers import moment_text
-from serving.services.history import unpack
+from serving.services.history import interactions_in
 from serving.store.database import Store
 from serving.store.forgetting import forget_in_store, held_in_store, known_visitors
 
@@ -48,8 +48,7 @@ def export_customer(store: Store, lake: Lake, customer_id: str, *, now: datetime
     rows = {f"lake/{name}": _records(frame) for name, frame in found.items()}
     held = held_in_store(store, customer_id)
     for history in held.get("histories", []):
-        packed = unpack(history.pop("body"))
-        history["interactions"] = len(packed.product_ids)
+        history["interactions"] = interactions_in(history.pop("body"))
     rows |= {f"store/{name}": json.loads(json.dumps(kept, default=str)) for name, kept in held.items()}
     return {"customer_id": customer_id, "exported_at": moment_text(now), "rows": rows} if rows else None
 

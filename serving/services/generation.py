@@ -20,6 +20,7 @@ from features.standing import STANDING, customer_standing, stage_with_risk
 from features.subscriptions import beside_customers, running_subscriptions
 from regulars.as_of import Tables, known_tables
 from regulars.errors import MissingData
+from regulars.ids import IdMap
 from regulars.models.cancellation import CancellationModel
 from regulars.settings import Settings
 from serving.services.attribution import SETTLED, WINDOW, attribute
@@ -80,12 +81,14 @@ def publish_generation(
     told = dict(about) | {"product_rules": [asdict(rule) for rule in rules]}
     generation = begin_generation(store, as_of=as_of, about=json.dumps(told))
     people = _profiles(tables, scores, offer_values, as_of=as_of, about=about, cancellation=cancellation)
+    shown = list(_products(tables, rules, as_of=as_of))
+    ids = IdMap(row["product_id"] for row in shown)
     counts = {
         "customers": add_rows(store, profiles, generation, chunked(people)),
-        "products": add_rows(store, products, generation, chunked(_products(tables, rules, as_of=as_of))),
+        "products": add_rows(store, products, generation, chunked(iter(shown))),
         "offers": add_rows(store, offers, generation, chunked(_offers(tables, as_of=as_of))),
     }
-    add_rows(store, histories, generation, chunked(_histories(tables, as_of=as_of)))
+    add_rows(store, histories, generation, chunked(_histories(tables, ids, as_of=as_of)))
     add_rows(store, figures, generation, chunked(_figures(tables, as_of=as_of)))
     flip_to(store, generation, published_at=now)
     remove_older(store, keep=before.generation if before else None)
@@ -254,6 +257,7 @@ def _offers_by_customer(values: pd.DataFrame | None, *, worth: float) -> dict[st
 
 
 def _products(tables: Tables, rules: Sequence[ProductRule], *, as_of: datetime) -> Iterator[Row]:
+    """By product_id, as the store lists them, so that histories may number them."""
     rows = product_features(tables, as_of=as_of).select("product_id", *PRODUCT).execute()
     for row in rows.sort_values("product_id").to_dict("records"):
         known = {name: value for name in PRODUCT if (value := _value(row[name])) is not None}
@@ -297,12 +301,12 @@ def _offers(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
         yield {"offer_id": row["offer_id"], "offer": json.dumps(offer, default=str)}
 
 
-def _histories(tables: Tables, *, as_of: datetime) -> Iterator[Row]:
+def _histories(tables: Tables, ids: IdMap, *, as_of: datetime) -> Iterator[Row]:
     rows = interactions(tables, as_of=as_of)
     rows = rows.filter(rows.customer_id.notnull()).select("customer_id", "product_id", "occurred_at", "kind").execute()
     order = ["customer_id", "occurred_at", "product_id", "kind"]
     for customer, group in rows.sort_values(order, kind="stable").groupby("customer_id", sort=False):
-        yield {"customer_id": customer, "body": pack(group)}
+        yield {"customer_id": customer, "body": pack(group, ids)}
 
 
 def _value(value: Any) -> Any:

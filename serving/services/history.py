@@ -8,28 +8,47 @@ import numpy as np
 import orjson
 import pandas as pd
 
+from features.interactions import KINDS
+from regulars.ids import IdMap, Numbered, joined
 from regulars.models.history import NEWEST, NOTHING, History
+from serving.services.shelf import Shelf
 from serving.store.database import Store
 from serving.store.events import Covered, touched_by_customer, touched_by_visitor
 from serving.store.published import history_body
 
-
-def pack(rows: pd.DataFrame) -> bytes:
-    """The newest 500 of one customer's interactions, given oldest first: product_id, occurred_at (UTC), kind."""
-    newest = rows.tail(NEWEST)
-    seconds = newest["occurred_at"].to_numpy().astype("datetime64[s]").astype(np.int64)
-    body = {
-        "products": newest["product_id"].tolist(),
-        "at": seconds.tolist(),
-        "kinds": newest["kind"].tolist(),
-    }
-    return orjson.dumps(body)
+KIND_IDS = IdMap(KINDS)
+BYTES_EACH = 13
+NAMED = b'{"products"'  # no moment begins with these bytes
 
 
-def unpack(body: bytes) -> History:
-    """What ``pack`` packed."""
-    read = orjson.loads(body)
-    return History(read["products"], np.array(read["at"], dtype=np.int64), read["kinds"])
+def pack(rows: pd.DataFrame, ids: IdMap) -> bytes:
+    """The newest 500 of one customer's interactions with products of ``ids``: product_id, occurred_at (UTC), kind; oldest first.
+
+    Numbers only, since naming and finding hundreds of products again would take as long as ranking them: int64 seconds, int32
+    places in ``ids``, uint8 places in ``KINDS``.
+    """
+    found = ids.rows(rows["product_id"])
+    kept = np.flatnonzero(found >= 0)[-NEWEST:]
+    seconds = rows["occurred_at"].to_numpy().astype("datetime64[s]").astype(np.int64)
+    kinds = KIND_IDS.rows(rows["kind"])
+    parts = (seconds[kept].astype("<i8"), found[kept].astype("<i4"), kinds[kept].astype(np.uint8))
+    return b"".join(part.tobytes() for part in parts)
+
+
+def unpack(body: bytes, ids: IdMap) -> History:
+    """What ``pack`` packed with the same ``ids``, or what a version before it wrote."""
+    if body.startswith(NAMED):
+        read = orjson.loads(body)
+        return History(read["products"], np.array(read["at"], dtype=np.int64), read["kinds"])
+    count = interactions_in(body)
+    rows = np.frombuffer(body, "<i4", count, 8 * count).astype(np.int64)
+    kinds = np.frombuffer(body, np.uint8, count, 12 * count).astype(np.int64)
+    return History(Numbered(ids, rows), np.frombuffer(body, "<i8", count).astype(np.int64), Numbered(KIND_IDS, kinds))
+
+
+def interactions_in(body: bytes) -> int:
+    """How many interactions ``pack`` packed."""
+    return len(orjson.loads(body)["at"]) if body.startswith(NAMED) else len(body) // BYTES_EACH
 
 
 @dataclass(frozen=True)
@@ -54,26 +73,29 @@ def newest_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str
     return touched_by_visitor(store, anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
 
 
-def history_of(store: Store, customer_id: str | None, newest: Newest, *, clock: Clock) -> History:
-    """What is published of a customer (None: of nobody), and then ``newest``; empty where nothing is known."""
-    body = None if customer_id is None else history_body(store, customer_id)
-    return _followed_by(NOTHING if body is None else unpack(body), newest, clock)
+def history_of(store: Store, shelf: Shelf, customer_id: str | None, newest: Newest, *, clock: Clock) -> History:
+    """What ``shelf``'s generation holds of a customer (None: of nobody), and then ``newest``; empty where nothing is known."""
+    body = None if customer_id is None else history_body(store, shelf.generation, customer_id)
+    return joined_by_time(NOTHING if body is None else unpack(body, shelf.published_ids), _happened(newest, clock))
 
 
-def _followed_by(earlier: History, newest_first: Newest, clock: Clock) -> History:
-    """``earlier`` and the events, oldest first; what claims to be of the future happened just now."""
-    if not newest_first:
-        return earlier
-    products, at, kinds = (
-        list(earlier.product_ids),
-        [int(second) for second in earlier.occurred_at],
-        list(earlier.kinds),
-    )
+def joined_by_time(first: History, then: History) -> History:
+    """The newest 500 of both by time, those of one moment in their order."""
+    if not len(first.occurred_at) or not len(then.occurred_at):
+        return then if len(then.occurred_at) else first
+    at = np.concatenate([first.occurred_at, then.occurred_at])
+    order = np.argsort(at, kind="stable")[-NEWEST:]
+    products, kinds = joined(first.product_ids, then.product_ids, order), joined(first.kinds, then.kinds, order)
+    return History(products, at[order], kinds)
+
+
+def _happened(newest_first: Newest, clock: Clock) -> History:
+    """The events, oldest first; what claims to be of the future happened just now."""
+    products, at, kinds = [], [], []
     for occurred_at, touched in reversed(newest_first):
         age = max(clock.now - int(occurred_at.timestamp()), 1)
         for product_id, kind in orjson.loads(touched):
             products.append(product_id)
             at.append(clock.shop - age)
             kinds.append(kind)
-    order = np.argsort(np.array(at, dtype=np.int64), kind="stable")[-NEWEST:]
-    return History([products[i] for i in order], np.array(at, dtype=np.int64)[order], [kinds[i] for i in order])
+    return History(products, np.array(at, dtype=np.int64), kinds)

@@ -17,7 +17,7 @@ from serving.metrics import ANSWERS
 from serving.services.asked import Question, Visitor
 from serving.services.degrees import FULL, POPULAR, Budget, answer
 from serving.services.given import Given, given
-from serving.services.history import Clock, Newest, history_of, newest_of_customer, newest_of_visitor
+from serving.services.history import Clock, Newest, history_of, joined_by_time, newest_of_customer, newest_of_visitor
 from serving.services.remembered import Memory
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
@@ -146,7 +146,7 @@ def _answers(
         history = NOTHING  # what is popular rests on nobody's history
     else:
         unread = False
-        history = _recalled(shelf, key, state, lambda: _history(store, first, visitor.newest, clock))
+        history = _recalled(shelf, key, state, lambda: _history(store, shelf, first, visitor.newest, clock))
     country = first.country
     if country is None and first.customer_id and not unread and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
@@ -226,10 +226,10 @@ def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
     return ()
 
 
-def _history(store: Store, question: Question, newest: Newest, clock: Clock) -> History:
+def _history(store: Store, shelf: Shelf, question: Question, newest: Newest, clock: Clock) -> History:
     """All that is known of who asks, and what the question itself tells."""
-    known = history_of(store, question.customer_id or None, newest, clock=clock)
-    return _joined(known, _in_shop_time(question.history, clock))
+    known = history_of(store, shelf, question.customer_id or None, newest, clock=clock)
+    return joined_by_time(known, _in_shop_time(question.history, clock))
 
 
 def _in_shop_time(history: History, clock: Clock) -> History:
@@ -237,13 +237,3 @@ def _in_shop_time(history: History, clock: Clock) -> History:
     at = history.occurred_at
     moved = clock.shop - np.maximum(clock.now - at, 1)
     return History(history.product_ids, np.where(at < clock.shop, at, moved), history.kinds)
-
-
-def _joined(first: History, then: History) -> History:
-    """Both by time, those of one moment in their order."""
-    if not len(first.product_ids) or not len(then.product_ids):
-        return then if len(then.product_ids) else first
-    at = np.concatenate([first.occurred_at, then.occurred_at])
-    order = np.argsort(at, kind="stable")
-    products, kinds = [*first.product_ids, *then.product_ids], [*first.kinds, *then.kinds]
-    return History([products[place] for place in order], at[order], [kinds[place] for place in order])

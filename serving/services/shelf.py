@@ -50,7 +50,10 @@ class Steering:
 
 @dataclass(frozen=True)
 class Shelf:
-    """One generation; loaded once, asked often, replaced as a whole. ``terms``: those of ``offers``, in their order."""
+    """One generation; loaded once, asked often, replaced as a whole. ``terms``: those of ``offers``, in their order.
+
+    ``ids``: of the products, sorted, and behind them of those that were told of since.
+    """
 
     generation: int
     as_of: datetime
@@ -61,10 +64,16 @@ class Shelf:
     offers: tuple[Mapping[str, Any], ...]
     popular: tuple[str, ...] = ()
     terms: tuple[Terms, ...] = ()
+    _published: IdMap | None = field(default=None, repr=False)
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
     answered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
+
+    @property
+    def published_ids(self) -> IdMap:
+        """The products that were published, by which packed histories number them."""
+        return self.ids if self._published is None else self._published
 
     @property
     def covered(self) -> Covered:
@@ -94,8 +103,9 @@ class Shelf:
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
         changed = replace(
-            self, ids=ids, attributes=attributes, _masks={}, _steered={}, remembered=Remembered(), answered=Remembered()
-        )
+            self, ids=ids, attributes=attributes, _published=self.published_ids, _masks={}, _steered={},
+            remembered=Remembered(), answered=Remembered(),
+        )  # fmt: skip
         changed.__dict__["_columns"] = columns
         return changed
 

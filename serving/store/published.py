@@ -29,7 +29,7 @@ _DECIDING = Prepared(
 )
 _HISTORY = Prepared(
     select(histories.c.body).where(
-        histories.c.generation == pointed(), histories.c.customer_id == bindparam("customer_id")
+        histories.c.generation == bindparam("generation"), histories.c.customer_id == bindparam("customer_id")
     )
 )
 
@@ -53,9 +53,9 @@ def profiles_of(store: Store, customer_ids: Sequence[str]) -> dict[str, Row[Any]
     return {row.customer_id: row for row in rows}
 
 
-def history_body(store: Store, customer_id: str) -> bytes | None:
-    """A customer's packed history, or None where there is none."""
-    row = _HISTORY.first(store, customer_id=customer_id)
+def history_body(store: Store, generation: int, customer_id: str) -> bytes | None:
+    """A customer's packed history in a generation, or None where there is none."""
+    row = _HISTORY.first(store, generation=generation, customer_id=customer_id)
     return None if row is None else row[0]
 
 

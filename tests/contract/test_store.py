@@ -65,7 +65,7 @@ def published(store: Store, *rows: dict[str, object], as_of: str = "2024-06-01")
 def test_nothing_is_published_at_first(store: Store) -> None:
     assert current_generation(store) is None
     assert profile_of(store, "ann") is None
-    assert history_body(store, "ann") is None
+    assert history_body(store, 1, "ann") is None
 
 
 def test_a_generation_answers_only_once_it_is_whole(store: Store) -> None:
@@ -107,7 +107,8 @@ def test_histories_and_products(store: Store) -> None:
     add_rows(store, histories, generation, [[{"customer_id": "ann", "body": b"\x00\xff"}]])
     add_rows(store, products, generation, [[{"product_id": p, "attributes": "{}"} for p in ("b", "B", "a")]])
     flip_to(store, generation, published_at=NOW)
-    assert bytes(history_body(store, "ann") or b"") == b"\x00\xff"
+    assert bytes(history_body(store, generation, "ann") or b"") == b"\x00\xff"
+    assert history_body(store, generation - 1, "ann") is None
     assert [product for product, _ in all_products(store, generation)] == ["B", "a", "b"]
 
 

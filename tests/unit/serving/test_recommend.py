@@ -46,7 +46,7 @@ def sources(tmp_path: Path) -> Iterator[Sources]:
     model = Counting(tiny_retrieval(IDS), None, about={})
     log = ShownLog(store, GroupWriter(store))
     clock = Clock(int(NOW.timestamp()), int(NOW.timestamp()), NOW)
-    yield Sources(store, shelf, model, "recommender-1", clock, log, Budget(10.0))
+    yield Sources(store, shelf, model, "recommender-1", clock, log, Budget(600.0))  # compiling may take half a minute
     store.close()
 
 
