@@ -17,7 +17,6 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
-import uvloop
 
 MOST_CONNECTIONS = 256
 PATIENCE_S = 20.0
@@ -118,7 +117,7 @@ def main() -> None:
     parser.add_argument("--events", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     asked = parser.parse_args()
-    load = uvloop.run(_run(asked, asked.names.read_text().split()))
+    load = asyncio.run(_run(asked, asked.names.read_text().split()))
     print(json.dumps({
         "statuses": dict(load.statuses),
         **{f"{task}_{name}_ms": float(np.quantile(times, share)) for task, times in load.took.items()
