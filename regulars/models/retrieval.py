@@ -109,7 +109,6 @@ class Clues:
 
     parts: tuple[Rows, NDArray[np.float64], NDArray[np.int64]]
     repeat: Reached
-    factors: Reached
     wanted: NDArray[np.float64]
 
 
@@ -165,8 +164,7 @@ class Retrieval:
             sums,
             touched,
         )
-        factors = self.factors.near_to(wanted) if len(known.products) else NOWHERE
-        return Clues(parts, self.repeat.reached(known), factors, wanted)
+        return Clues(parts, self.repeat.reached(known), wanted)
 
     def _asks(self, known: Known) -> tuple[Ask, ...]:
         """Which neighbours are asked about what, in the order of ``PARTS``."""
@@ -237,15 +235,18 @@ class Retrieval:
         deeper = 2 if repeat == "never" else 1
         popular = self.popular_of(allowed)
         among = len(popular) == ALL_OF
+        near, most_allowed = NOWHERE, BRING_ALLOWED if among else 0
+        if len(known.products):
+            near = self.factors.near_to(clues.wanted, BRING_FACTORS * deeper, allowed=allowed, n_allowed=most_allowed)
         anyway = [known.newest[:50], self.popular.candidates(known, 100 * deeper), popular[:100] if among else popular]
         return candidates(
             clues.parts,
-            clues.factors,
+            near,
             clues.repeat,
             Liked(known.products, known.weights, *strongest(known), np.concatenate(anyway), known.looking_at),
             self.categories.groups,
             self.content.texts,
-            Most(_BRING * deeper, BRING_FACTORS * deeper, 250, 60 * deeper, 10 * deeper, BRING_ALLOWED if among else 0),
+            Most(_BRING * deeper, BRING_FACTORS * deeper, 250, 60 * deeper, 10 * deeper, most_allowed),
             _NO_MASK if allowed is None else allowed,
             *self.sums(),
         )

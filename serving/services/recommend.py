@@ -4,7 +4,7 @@ import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def visitor_of(sources: Sources, question: Question) -> Visitor:
     return Visitor(newest, state, time.perf_counter() - began)
 
 
-def repeat(sources: Sources, visitor: Visitor, question: Question) -> dict[str, Any] | None:
+def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | None:
     """The body of the answer where this very question was answered in full a moment ago; else None."""
     if visitor.state is None:
         return None
@@ -72,9 +72,7 @@ def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
     return memory is not None and memory.recall() is not None
 
 
-def recommend(
-    sources: Sources, visitor: Visitor, question: Question, waited: float = 0.0, most: str = FULL
-) -> dict[str, Any]:
+def recommend(sources: Sources, visitor: Visitor, question: Question, waited: float = 0.0, most: str = FULL) -> bytes:
     """The body of the answer, after ``waited`` seconds in which it was not begun, with no more ranking than ``most``.
 
     Raises:
@@ -93,7 +91,7 @@ def recommend(
 
 def recommend_page(
     sources: Sources, visitor: Visitor, questions: Sequence[Question], waited: float = 0.0, most: str = FULL
-) -> dict[str, Any]:
+) -> bytes:
     """One answer for the slots of one page, in order; what one of them shows, no later one does.
 
     Raises:
@@ -108,7 +106,7 @@ def recommend_page(
     return made.give(sources.log, sources.clock)
 
 
-def beside(sources: Sources, model: Recommender, question: Question, *, together: bool) -> dict[str, Any] | None:
+def beside(sources: Sources, model: Recommender, question: Question, *, together: bool) -> bytes | None:
     """Products like the question's one product, or bought with it; None where nothing is known of it."""
     (product_id,) = question.product_ids
     shelf = sources.shelf

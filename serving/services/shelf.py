@@ -23,6 +23,7 @@ from serving.store.published import all_offers, all_products, figures_of
 
 Mask = NDArray[np.bool_]
 POPULAR = "popular"
+MOST_ANSWERED = 6_000  # bodies of 1 to 4 KB; what they were chosen from takes ten times as much
 FIELDS = ("name", "category", "brand", "price", "available", "parent_id", "url", "image_url")
 
 
@@ -68,7 +69,7 @@ class Shelf:
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
-    answered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
+    answered: Remembered[Any] = field(default_factory=lambda: Remembered(most=MOST_ANSWERED), repr=False, compare=False)
 
     @property
     def published_ids(self) -> IdMap:
@@ -104,7 +105,7 @@ class Shelf:
                 columns[name][row] = value
         changed = replace(
             self, ids=ids, attributes=attributes, _published=self.published_ids, _masks={}, _steered={},
-            remembered=Remembered(), answered=Remembered(),
+            remembered=Remembered(), answered=Remembered(most=MOST_ANSWERED),
         )  # fmt: skip
         changed.__dict__["_columns"] = columns
         return changed

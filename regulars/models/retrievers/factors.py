@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
+from regulars.models.retrievers.factor_kernels import Coarse, coarse, nearest
+from regulars.models.retrievers.reached import NOWHERE, Reached, best
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 MOST_REACHED = 16_384
+NOTHING_ALLOWED = np.zeros(0, bool)
 
 
 @dataclass(frozen=True)
@@ -53,25 +55,26 @@ class Factors:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first; nothing for an empty history."""
-        return best(self.reached(known), n)
+        return best(self.near_to(self.fold_in(known), n) if len(known.products) else NOWHERE, n)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows,); 0 for an empty history."""
-        return scores_at(self.reached(known), rows)
+        told = self.vectors[rows] @ self.fold_in(known).astype(np.float32)
+        return np.where(np.isin(rows, self.fitted) & bool(len(known.products)), told, 0.0).astype(float)
 
-    def reached(self, known: Known) -> Reached:
-        """Every product of the longest vectors; nothing for an empty history."""
-        return self.near_to(self.fold_in(known)) if len(known.products) else NOWHERE
+    def near_to(
+        self, wanted: Floats, n: int, *, allowed: NDArray[np.bool_] | None = None, n_allowed: int = 0
+    ) -> Reached:
+        """Of a visitor's vector (n_factors,): whatever may be among the ``n`` best, and with ``n_allowed`` among the best allowed.
 
-    def near_to(self, wanted: Floats) -> Reached:
-        """The same for a visitor's vector (n_factors,), where it is at hand."""
-        if not len(self.fitted):
-            return NOWHERE
-        return self.fitted, (self._reachable @ wanted.astype(np.float32)).astype(float)
+        ``allowed``, shape (n_products,).
+        """
+        mask = NOTHING_ALLOWED if allowed is None else allowed
+        return nearest(self._coarse, self.vectors, wanted.astype(np.float32), n, mask, n_allowed)
 
     @cached_property
-    def _reachable(self) -> Vectors:
-        return np.ascontiguousarray(self.vectors[self.fitted])
+    def _coarse(self) -> Coarse:
+        return coarse(self.vectors, self.fitted)
 
 
 def confidences(weights: Floats, alpha: float) -> Floats:

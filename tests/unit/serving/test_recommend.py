@@ -54,7 +54,7 @@ def asked(sources: Sources, question: Question) -> tuple[dict[str, Any], bool]:
     """The answer, and whether it was given again."""
     visitor = visitor_of(sources, question)
     again = repeat(sources, visitor, question)
-    return (recommend(sources, visitor, question), False) if again is None else (again, True)
+    return json.loads(recommend(sources, visitor, question) if again is None else again), again is not None
 
 
 def viewed(sources: Sources, product_id: str, number: int) -> None:
@@ -175,10 +175,11 @@ def test_another_question_is_only_chosen_where_what_it_rests_on_was_weighed(
 
 def test_who_cannot_wait_is_answered_without_ranking_but_by_what_was_weighed(sources: Sources) -> None:
     viewed(sources, "saw", 1)
-    hurried = recommend(sources, visitor_of(sources, ANN), ANN, waited=9.0, most=POPULAR)
+    hurried = json.loads(recommend(sources, visitor_of(sources, ANN), ANN, waited=9.0, most=POPULAR))
     assert hurried["fallback"] == "popular_only"
     assert isinstance(sources.model, Counting)
     assert sources.model.weighed == 0
     asked(sources, ANN)
     other = replace(ANN, limit=2)
-    assert recommend(sources, visitor_of(sources, other), other, waited=9.0, most=POPULAR)["fallback"] is None
+    found = recommend(sources, visitor_of(sources, other), other, waited=9.0, most=POPULAR)
+    assert json.loads(found)["fallback"] is None
