@@ -113,6 +113,7 @@ def train_recommender(
         explorer_chances=explorer_chances if explorer else None,
         about={"as_of": as_of.isoformat(), "horizon_days": horizon_days, "score": wanted},
     )
+    model.warm_up()  # so that what only answering compiles is on disk before a service starts
     ours = judged[judged["model"] == "regulars"]
     metrics = {metric_name(str(row.metric)): float(row.value) for row in ours.itertuples()}
     metrics |= {"products": float(len(products))}

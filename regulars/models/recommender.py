@@ -110,6 +110,8 @@ class Recommender:
         for repeat in ("auto", "never"):
             self.recommend(history, Context(moment=DAY_S, repeat=repeat, allowed=allowed), n=10)
         self.recommend(history, Context(moment=DAY_S, placement="product", product_ids=tuple(history.product_ids)), n=1)
+        for product_id in history.product_ids[:1]:
+            self.similar(product_id, n=1)
 
     def rank(self, known: Known, *, moment: int, n: int, repeat: str = "auto") -> Rows:
         """The first ``n`` rows for a history already in rows, nothing filtered out, by ``ranker``; shape (at most n,).
