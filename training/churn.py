@@ -46,7 +46,8 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 PARAMS: dict[str, Any] = {
-    "members": 5,
+    "members": 10,
+    "members_of_folds": 5,
     "trees": 300,
     "learning_rate": 0.03,
     "extra_trees": True,
@@ -244,9 +245,11 @@ def churn_baselines(
 
 
 def _moments(as_of: datetime, *, history: int, horizon: int, chosen: Mapping[str, Any]) -> list[datetime]:
-    first = as_of - timedelta(days=history) + timedelta(days=max(horizon, 14))
-    step = max(7, horizon // 2)
-    return snapshots(first, as_of, horizon_days=horizon, step_days=step, most=int(chosen["most_snapshots"]))
+    """Half a horizon apart, or closer where the history is too short for as many as are wanted, but a quarter at least."""
+    most, begins = int(chosen["most_snapshots"]), max(horizon, 14)
+    step = max(7, horizon // 4, min(horizon // 2, -(-(history - begins - horizon) // max(most - 1, 1))))
+    first = as_of - timedelta(days=history - begins)
+    return snapshots(first, as_of, horizon_days=horizon, step_days=step, most=most)
 
 
 def _predictions(
