@@ -204,7 +204,7 @@ def _judge(
         return pd.DataFrame(columns=list(COLUMNS))
     test = taken[0]
     earlier = earlier_than(taken, test.at, horizon)
-    if not enough(earlier) or not 0 < test.churned.mean() < 1:
+    if not enough(earlier, horizon) or not 0 < test.churned.mean() < 1:
         return pd.DataFrame(columns=list(COLUMNS))
     split = (
         f"{len(test.churned):,} customers at {test.at:%Y-%m-%d}, no order in the next {horizon} days; "
@@ -239,7 +239,7 @@ def churn_baselines(
     moments = _moments(as_of, history=history, horizon=horizon_days, chosen=PARAMS)
     buyers, days = buyers_of(everybody), order_days(tables, as_of=as_of)
     earlier = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon_days, lookback=lookback_days)
-    if not enough(earlier):
+    if not enough(earlier, horizon_days):
         return {}
     return _plain(earlier, with_silence(known_features(features), buyers, horizon_days), seed=seed)
 
