@@ -46,8 +46,7 @@ log = logging.getLogger(__name__)
 Floats = NDArray[np.float64]
 
 PARAMS: dict[str, Any] = {
-    "members": 10,
-    "members_of_folds": 5,
+    "members": 5,
     "trees": 300,
     "learning_rate": 0.03,
     "extra_trees": True,
@@ -204,7 +203,7 @@ def _judge(
         return pd.DataFrame(columns=list(COLUMNS))
     test = taken[0]
     earlier = earlier_than(taken, test.at, horizon)
-    if not enough(earlier, horizon) or not 0 < test.churned.mean() < 1:
+    if not enough(earlier) or not 0 < test.churned.mean() < 1:
         return pd.DataFrame(columns=list(COLUMNS))
     split = (
         f"{len(test.churned):,} customers at {test.at:%Y-%m-%d}, no order in the next {horizon} days; "
@@ -239,17 +238,15 @@ def churn_baselines(
     moments = _moments(as_of, history=history, horizon=horizon_days, chosen=PARAMS)
     buyers, days = buyers_of(everybody), order_days(tables, as_of=as_of)
     earlier = _snapshots(tables, moments, days, buyers, as_of=as_of, horizon=horizon_days, lookback=lookback_days)
-    if not enough(earlier, horizon_days):
+    if not enough(earlier):
         return {}
     return _plain(earlier, with_silence(known_features(features), buyers, horizon_days), seed=seed)
 
 
 def _moments(as_of: datetime, *, history: int, horizon: int, chosen: Mapping[str, Any]) -> list[datetime]:
-    """Half a horizon apart, or closer where the history is too short for as many as are wanted, but a quarter at least."""
-    most, begins = int(chosen["most_snapshots"]), max(horizon, 14)
-    step = max(7, horizon // 4, min(horizon // 2, -(-(history - begins - horizon) // max(most - 1, 1))))
-    first = as_of - timedelta(days=history - begins)
-    return snapshots(first, as_of, horizon_days=horizon, step_days=step, most=most)
+    first = as_of - timedelta(days=history) + timedelta(days=max(horizon, 14))
+    step = max(7, horizon // 2)
+    return snapshots(first, as_of, horizon_days=horizon, step_days=step, most=int(chosen["most_snapshots"]))
 
 
 def _predictions(

@@ -118,14 +118,13 @@ class Learnt:
 
 def learn(taken: Sequence[Snapshot], *, horizon: int, chosen: Mapping[str, Any], seed: int) -> Learnt:
     """Parts fitted on all snapshots, and their weights learnt on the newest ones by parts that had not seen them."""
-    if not enough(taken, horizon):
+    if not enough(taken):
         return Learnt(None, Blend((0.0, 1.0, 0.0), 0.0), SPREAD_BEFORE, Level())
     folds = []
-    for_folds = {**chosen, "members": min(chosen["members"], chosen["members_of_folds"])}  # enough to weigh by
     for snapshot in taken:
         earlier = earlier_than(taken, snapshot.at, horizon)
-        if len(folds) < int(chosen["folds"]) and enough(earlier, horizon):
-            parts = fit_parts(earlier, chosen=for_folds, seed=seed)
+        if len(folds) < int(chosen["folds"]) and enough(earlier):
+            parts = fit_parts(earlier, chosen=chosen, seed=seed)
             folds.append((logits_at(parts, snapshot, horizon), snapshot.churned))
     blend = blend_weights(folds)
     level = level_learnt(taken, horizon=horizon)

@@ -51,17 +51,10 @@ def season_of(features: pd.DataFrame, buyers: BuyTillYouDie, *, horizon: int, pa
     return Season(pace, season_shift(features, buyers, horizon, pace))
 
 
-def enough(taken: Sequence[Snapshot], horizon: int) -> bool:
-    """Whether ``taken``, newest first, shows at least ``LEAST_OF_EACH_CLASS`` who left and as many who stayed.
-
-    Snapshots closer than half a horizon tell nearly the same of the same customers, and count once.
-    """
-    apart: list[Snapshot] = []
-    for snapshot in taken:
-        if not apart or (apart[-1].at - snapshot.at).days >= horizon // 2:
-            apart.append(snapshot)
-    left = sum(float(snapshot.churned.sum()) for snapshot in apart)
-    return min(left, sum(len(snapshot.churned) for snapshot in apart) - left) >= LEAST_OF_EACH_CLASS
+def enough(taken: Sequence[Snapshot]) -> bool:
+    """Whether ``taken`` shows at least ``LEAST_OF_EACH_CLASS`` who left and as many who stayed."""
+    left = sum(float(snapshot.churned.sum()) for snapshot in taken)
+    return min(left, sum(len(snapshot.churned) for snapshot in taken) - left) >= LEAST_OF_EACH_CLASS
 
 
 def earlier_than(taken: Sequence[Snapshot], at: datetime, horizon: int) -> list[Snapshot]:

@@ -1,7 +1,5 @@
 """A churn model learnt on made shops."""
 
-from datetime import timedelta
-from itertools import pairwise
 from pathlib import Path
 
 import ibis
@@ -11,12 +9,10 @@ import pytest
 
 from features.build import customer_features
 from regulars.errors import ArtifactError, DataError, MissingData
-from regulars.models.buy_till_you_die import BuyTillYouDie
-from regulars.models.churn import ChurnModel, Season
+from regulars.models.churn import ChurnModel
 from tests.builders import at, lake_tables, shop_orders
-from training.churn import _moments, train_churn
+from training.churn import train_churn
 from training.churn_parts import blend_weights
-from training.churn_snapshots import Snapshot, enough
 from training.metrics import auc
 
 END = at("2024-06-01")
@@ -114,31 +110,6 @@ def test_a_tiny_shop_is_answered_by_buy_till_you_die_alone(tmp_path: Path) -> No
     result = train_churn(shop(tmp_path / "tiny", rows), as_of=END)
     assert "buy-till-you-die model alone" in result.notes[-1]
     assert result.model.predict(eligible(shop(tmp_path / "tiny", rows)))["churn_probability"].between(0, 1).all()
-
-
-def test_close_moments_of_the_same_customers_are_no_more_customers() -> None:
-    day = timedelta(days=1)
-    buyers, season = BuyTillYouDie(1.0, 10.0, 1.0, 9.0), Season(1.0, 0.0)
-    churned = np.array([0.0, 1.0] * 10)
-
-    def taken(every: int, count: int) -> list[Snapshot]:
-        return [
-            Snapshot(END - every * number * day, pd.DataFrame(), churned, buyers, season) for number in range(count)
-        ]
-
-    assert not enough(taken(7, 4), 28)  # two of the four lie half a horizon apart: 20 of each class
-    assert enough(taken(14, 4), 28)
-    assert enough(taken(7, 5), 28)
-
-
-def test_a_short_history_is_looked_at_more_often() -> None:
-    chosen = {"most_snapshots": 12}
-    long = _moments(END, history=700, horizon=28, chosen=chosen)
-    short = _moments(END, history=160, horizon=28, chosen=chosen)
-    assert [(a - b).days for a, b in pairwise(long)] == [14] * 11
-    assert [(a - b).days for a, b in pairwise(short)] == [10] * 10
-    assert (END - short[0]).days == 28
-    assert (END - short[-1]).days <= 160 - 28
 
 
 def test_the_horizon_follows_from_the_shops_rhythm(orders: list, tmp_path: Path) -> None:
