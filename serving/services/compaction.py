@@ -75,22 +75,19 @@ def compact(store: Store, lake: Lake, *, timezone: str, refused_folder: Path) ->
         _write(lake, _changed(told, lake), timezone=timezone, refused_folder=refused_folder, source="changes")
         last, moved_changes = told[-1].seq, moved_changes + len(told)
         set_compacted(store, last, CHANGES)
-    drawn = 0
-    for batch in trials(store, at_once=AT_ONCE):
-        if batch.new:
-            _write(
-                lake, {batch.table: batch.rows}, timezone=timezone, refused_folder=refused_folder, source="decisions"
-            )
-            set_compacted(store, batch.upto, batch.name)
-            drawn += batch.new
-    shown = 0
-    for batch in impressions(store, at_once=SHOWN_AT_ONCE):
-        tables = {batch.table: batch.rows}
-        _write(lake, tables, timezone=timezone, refused_folder=refused_folder, source="shown")
-        if batch.new:
-            set_compacted(store, batch.upto, batch.name)
-            shown += batch.new
-    return Compacted(moved_events, moved_changes, drawn, shown, seq, last)
+    counts = []
+    for source, batches in (
+        ("decisions", trials(store, at_once=AT_ONCE)),
+        ("shown", impressions(store, at_once=SHOWN_AT_ONCE)),
+    ):
+        counts.append(0)
+        for batch in batches:
+            tables = {batch.table: batch.rows}
+            _write(lake, tables, timezone=timezone, refused_folder=refused_folder, source=source)
+            if batch.new:
+                set_compacted(store, batch.upto, batch.name)
+                counts[-1] += batch.new
+    return Compacted(moved_events, moved_changes, *counts, seq, last)
 
 
 def _write(lake: Lake, tables: Rows, *, timezone: str, refused_folder: Path, source: str) -> None:

@@ -8,19 +8,21 @@ recognises what it has.
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Row
 
 from serving.store.database import Store
-from serving.store.decisions import drawn_since, followed_since
+from serving.store.decisions import Place, drawn_after, followed_after
 from serving.store.events import compacted
 from serving.store.schema import EPOCH
 
 AGAIN = timedelta(minutes=5)
 MICROSECOND = timedelta(microseconds=1)
 DECISIONS, OUTCOMES = "compacted_decisions", "compacted_outcomes"
+DECISION = ("created_at", "decision_id")
+OUTCOME = ("received_at", "decision_id", "kind", "occurred_at")
 
 
 @dataclass(frozen=True)
@@ -35,9 +37,12 @@ class Batch:
 
 
 def trials(store: Store, *, at_once: int) -> Iterator[Batch]:
-    """What is not known to be in the lake yet: assignments, then outcomes."""
-    yield from _batches(store, "assignments", DECISIONS, drawn_since, _assignment, "created_at", at_once)
-    yield from _batches(store, "outcomes", OUTCOMES, followed_since, _outcome, "received_at", at_once)
+    """What is not known to be in the lake yet, and the last minutes of what is: assignments, then outcomes.
+
+    A batch without anything new may still hold a row that was written late.
+    """
+    yield from _batches(store, "assignments", DECISIONS, drawn_after, _assignment, DECISION, at_once)
+    yield from _batches(store, "outcomes", OUTCOMES, followed_after, _outcome, OUTCOME, at_once)
 
 
 def _batches(
@@ -46,18 +51,15 @@ def _batches(
     name: str,
     read: Callable[..., Sequence[Row[Any]]],
     row_of: Callable[[Row[Any]], dict[str, Any]],
-    time: str,
+    order: Sequence[str],
     at_once: int,
 ) -> Iterator[Batch]:
     held = EPOCH + compacted(store, name) * MICROSECOND
-    since = max(held - AGAIN, EPOCH)
-    while rows := read(store, since, limit=at_once):
-        times: list[datetime] = [getattr(row, time) for row in rows]
-        upto = (max(held, times[-1]) - EPOCH) // MICROSECOND
-        yield Batch(table, [row_of(row) for row in rows], sum(at > held for at in times), name, upto)
-        if len(rows) < at_once:
-            return
-        since = times[-1] + MICROSECOND
+    place: Place = (max(held - AGAIN, EPOCH),)
+    while rows := read(store, place, limit=at_once):
+        place = tuple(getattr(rows[-1], column) for column in order)
+        new = sum(getattr(row, order[0]) > held for row in rows)
+        yield Batch(table, [row_of(row) for row in rows], new, name, (max(held, place[0]) - EPOCH) // MICROSECOND)
 
 
 def _assignment(row: Row[Any]) -> dict[str, Any]:

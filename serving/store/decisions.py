@@ -12,11 +12,13 @@ from sqlalchemy import (
     Row,
     Table,
     Text,
+    and_,
     bindparam,
     exists,
     func,
     insert,
     literal,
+    or_,
     select,
     true,
 )
@@ -25,6 +27,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from serving.store.database import Store
 from serving.store.prepared import Asked, Prepared, rows_of_each, written_at_once
 from serving.store.schema import decision_outcomes, decisions, held_decisions, offer_counts
+
+Place = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -220,19 +224,31 @@ def outcomes_of(store: Store, decision_id: str) -> list[OutcomeRow]:
         return [OutcomeRow(*row) for row in connection.execute(wanted.order_by(decision_outcomes.c.occurred_at))]
 
 
-def drawn_since(store: Store, since: datetime, *, limit: int) -> list[Row[Any]]:
-    """Decisions about customers made from ``since`` on that could have come out otherwise, the oldest first."""
-    wanted = select(decisions).where(decisions.c.created_at >= since, *_DRAWN).order_by(decisions.c.created_at)
+def drawn_after(store: Store, place: Place, *, limit: int) -> list[Row[Any]]:
+    """The next decisions about customers that could have come out otherwise, behind ``place`` (created_at, decision_id)."""
+    order = (decisions.c.created_at, decisions.c.decision_id)
+    wanted = select(decisions).where(_behind(order, place), *_DRAWN).order_by(*order)
     with store.reading() as connection:
         return list(connection.execute(wanted.limit(limit)).all())
 
 
-def followed_since(store: Store, since: datetime, *, limit: int) -> list[Row[Any]]:
-    """What followed such decisions, as told from ``since`` on, the first told first."""
+def followed_after(store: Store, place: Place, *, limit: int) -> list[Row[Any]]:
+    """What followed such decisions, the first told first, behind ``place`` (received_at, decision_id, kind, occurred_at)."""
+    order = tuple(decision_outcomes.c[name] for name in ("received_at", "decision_id", "kind", "occurred_at"))
     wanted = select(decision_outcomes).join(decisions, decisions.c.decision_id == decision_outcomes.c.decision_id)
-    wanted = wanted.where(decision_outcomes.c.received_at >= since, *_DRAWN)
+    wanted = wanted.where(_behind(order, place), *_DRAWN).order_by(*order)
     with store.reading() as connection:
-        return list(connection.execute(wanted.order_by(decision_outcomes.c.received_at).limit(limit)).all())
+        return list(connection.execute(wanted.limit(limit)).all())
+
+
+def _behind(order: Sequence[ColumnElement[Any]], place: Place) -> ColumnElement[bool]:
+    """Rows that come later than ``place`` in an order by several columns; a place of fewer values: from it on."""
+    told = list(zip(order, place, strict=False))
+    later = [
+        and_(*(column == value for column, value in told[:at]), told[at][0] > told[at][1]) for at in range(len(told))
+    ]
+    from_there = [] if len(told) == len(order) else [and_(*(column == value for column, value in told))]
+    return or_(*later, *from_there)
 
 
 _DRAWN = (decisions.c.propensity < 1, decisions.c.subject.not_like("anonymous:%"))

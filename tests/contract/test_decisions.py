@@ -2,7 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,8 +16,8 @@ from serving.store.decisions import (
     OutcomeRow,
     add_outcome,
     decided_before,
-    drawn_since,
-    followed_since,
+    drawn_after,
+    followed_after,
     hold,
     offers_made,
     outcomes_of,
@@ -148,7 +148,30 @@ def test_a_trial_is_what_was_drawn_of_customers(store: Store) -> None:
     for number, (subject, propensity) in enumerate((("ann", 0.5), ("bob", 1.0), ("anonymous:x", 0.5))):
         hold(store, replace(decision(number, subject=subject), propensity=propensity))
         add_outcome(store, OutcomeRow(f"dec_{number}", "visited", NOW, None, NOW + timedelta(hours=1)))
-    assert [row.decision_id for row in drawn_since(store, NOW, limit=9)] == ["dec_0"]
-    assert [row.decision_id for row in followed_since(store, NOW + timedelta(hours=1), limit=9)] == ["dec_0"]
-    assert drawn_since(store, NOW + timedelta(seconds=1), limit=9) == []
-    assert followed_since(store, NOW + timedelta(hours=2), limit=9) == []
+    assert [row.decision_id for row in drawn_after(store, (NOW,), limit=9)] == ["dec_0"]
+    assert [row.decision_id for row in followed_after(store, (NOW + timedelta(hours=1),), limit=9)] == ["dec_0"]
+    assert drawn_after(store, (NOW + timedelta(seconds=1),), limit=9) == []
+    assert followed_after(store, (NOW + timedelta(hours=2),), limit=9) == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 9])
+def test_decisions_and_outcomes_of_one_moment_are_read_page_by_page_each_once(store: Store, limit: int) -> None:
+    told = []
+    for number in range(5):
+        hold(store, replace(decision(number, subject=f"c{number}"), propensity=0.5, created_at=NOW))
+        for kind in ("converted", "visited"):
+            for hour in range(2):
+                told.append((f"dec_{number}", kind, NOW + timedelta(hours=hour)))
+                assert add_outcome(store, OutcomeRow(*told[-1], None, NOW))
+    decided: list[str] = []
+    place: tuple[object, ...] = (NOW,)
+    while rows := drawn_after(store, place, limit=limit):
+        decided += [row.decision_id for row in rows]
+        place = (rows[-1].created_at, rows[-1].decision_id)
+    assert decided == [f"dec_{number}" for number in range(5)]
+    followed: list[tuple[str, str, datetime]] = []
+    place = (NOW,)
+    while rows := followed_after(store, place, limit=limit):
+        followed += [(row.decision_id, row.kind, row.occurred_at) for row in rows]
+        place = (rows[-1].received_at, *followed[-1])
+    assert followed == told

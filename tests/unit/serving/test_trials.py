@@ -1,6 +1,7 @@
 """What the service decided, as assignments and outcomes of the lake."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,11 +19,16 @@ from tests.builders import at
 NOW = at("2024-05-01")
 
 
-def decide(store: Store, number: int, who: str, offer: str | None, propensity: float) -> None:
+def written(number: int, who: str, offer: str | None, propensity: float) -> DecisionRow:
     made_at = NOW + timedelta(hours=number)
     answer = json.dumps({"policy_version": "offers-3"})
-    row = DecisionRow(f"dec_{number}", who, "home", "", offer, answer, made_at, made_at + timedelta(days=1), propensity)
-    assert hold(store, row)
+    return DecisionRow(
+        f"dec_{number}", who, "home", "", offer, answer, made_at, made_at + timedelta(days=1), propensity
+    )
+
+
+def decide(store: Store, number: int, who: str, offer: str | None, propensity: float) -> None:
+    assert hold(store, written(number, who, offer, propensity))
 
 
 def moved(store: Store, folder: Path) -> Compacted:
@@ -52,4 +58,15 @@ def test_decisions_that_were_drawn_become_assignments_and_what_followed_their_ou
     set_compacted(store, 0, "compacted_decisions")  # as if killed before it was noted
     moved(store, tmp_path)
     assert Lake(tmp_path / "lake").manifest() == before
+    store.close()
+
+
+def test_a_decision_that_was_written_late_is_not_missed(tmp_path: Path) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/store.db")
+    decide(store, 1, "ann", "ten", 0.9)
+    moved(store, tmp_path)
+    hold(store, replace(written(0, "bob", "ten", 0.9), created_at=NOW + timedelta(minutes=56)))
+    assert moved(store, tmp_path).decisions == 0  # none that is newer
+    rows = Lake(tmp_path / "lake").tables(ibis.duckdb.connect())["assignments"].execute()
+    assert set(rows["customer_id"]) == {"ann", "bob"}
     store.close()
