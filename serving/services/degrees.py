@@ -9,6 +9,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
+from itertools import chain
 from statistics import median
 from threading import Lock
 
@@ -163,14 +164,14 @@ def popular(shelf: Shelf, history: History, context: Context, filters: Filters, 
             and (context.repeat == "auto" or (product_id in bought) == (context.repeat == "only"))
         )
 
-    order = dict.fromkeys((*context.pinned, *shelf.popular, *(context.candidates or ())))
+    order = chain(context.pinned, shelf.popular, context.candidates or ())
     chosen = _one_of_each(shelf, filter(permitted, order), n)
     items = [Recommendation(product_id, rank, 1 / (rank + 1), "popular") for rank, product_id in enumerate(chosen, 1)]
     return Answer(tuple(items), FALLBACK[POPULAR])
 
 
 def _one_of_each(shelf: Shelf, product_ids: Iterable[str], n: int) -> Collection[str]:
-    """The first ``n``, one variant of each."""
+    """The first ``n``, one variant of each, each once."""
     families: dict[str, str] = {}
     for product_id in product_ids:
         if len(families) == n:
