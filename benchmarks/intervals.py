@@ -20,7 +20,8 @@ from scipy.stats import gamma
 from benchmarks.measure import keep
 from features.build import read_customer_features
 from features.sources.files import import_file
-from features.sources.simulated import START, busyness, parameter_sets, write_simulated
+from features.sources.simulated import busyness, parameter_sets, write_simulated
+from features.sources.simulated_service import START
 from regulars.engine import connect
 from regulars.lake import Lake
 from regulars.tables import TABLES

@@ -7,6 +7,7 @@ import ibis
 from regulars.as_of import KNOWN, Tables, known_tables, moment
 from regulars.errors import MissingData
 
+# Published histories hold places in this order; a new kind comes last.
 KINDS = ("purchase", "view", "click", "cart", "wish", "remove", "other")
 IDENTIFIED_WITHIN_DAYS = 30
 ANONYMOUS = "anonymous:"

@@ -20,15 +20,21 @@ from numpy.typing import NDArray
 from features.sources.files import add_queries
 from features.sources.simulated_offers import TABLES as OFFER_TABLES
 from features.sources.simulated_offers import write_offers
+from features.sources.simulated_service import (
+    customers_named,
+    deliveries,
+    messages,
+    minutes,
+    moments,
+    returns,
+    tickets,
+)
 from regulars.errors import DataError
 from regulars.intake import Report, literal, workspace
 from regulars.lake import Lake
 from regulars.progress import stage
 
-START = np.datetime64("2022-01-01", "us")
-DAY_US = 86_400_000_000
 CHUNK = 2_000
-PROMISED_DAYS = 3.0
 TABLES = ("orders", "events", "customers", "returns", "deliveries", "tickets", "messages")
 
 Floats = NDArray[np.float64]
@@ -134,10 +140,10 @@ def simulate(
         "orders": lines.drop(columns=["customer", "broken"]),
         "events": sessions,
         "customers": _customers(people, parameters, first=first),
-        "returns": _returns(lines, rng),
-        "deliveries": _deliveries(orders),
-        "tickets": _tickets(orders, parameters, first=first, rng=rng),
-        "messages": _messages(people, parameters, first=first, rng=rng),
+        "returns": returns(lines, rng),
+        "deliveries": deliveries(orders),
+        "tickets": tickets(orders, parameters, first=first, rng=rng),
+        "messages": messages(people, parameters, first=first, rng=rng),
         "truth": _truth(people, orders, first=first),
     }
 
@@ -211,9 +217,9 @@ def _orders(
     """Orders, and their lines."""
     owner = visits["customer"].to_numpy()
     number = visits.groupby("customer").cumcount().to_numpy()
-    names = _names(owner + first)
+    names = customers_named(owner + first)
     ids = "o" + pd.Series(owner + first).astype(str) + "-" + pd.Series(number).astype(str)
-    orders = visits.assign(order_id=ids.to_numpy(), customer_id=names, at=_moment(visits["day"].to_numpy()))
+    orders = visits.assign(order_id=ids.to_numpy(), customer_id=names, at=moments(visits["day"].to_numpy()))
     sizes = 1 + rng.poisson(parameters["lines_per_order"] - 1, len(orders))
     place = np.repeat(np.arange(len(orders)), sizes)
     buyer = owner[place]
@@ -285,8 +291,8 @@ def _sessions(
         }
     )
     step = bought.groupby("session_id", sort=False).cumcount().to_numpy()
-    viewed = bought.assign(name="Product Viewed", occurred_at=bought["end"] - _minutes(30 - np.minimum(step, 12) * 2))
-    carted = bought.assign(name="Product Added", occurred_at=bought["end"] - _minutes(29 - np.minimum(step, 12) * 2))
+    viewed = bought.assign(name="Product Viewed", occurred_at=bought["end"] - minutes(30 - np.minimum(step, 12) * 2))
+    carted = bought.assign(name="Product Added", occurred_at=bought["end"] - minutes(29 - np.minimum(step, 12) * 2))
     count = rng.poisson(parameters["browse_per_order"], len(orders))
     place = np.repeat(np.arange(len(orders)), count)
     day = orders["day"].to_numpy()[place] - rng.exponential(
@@ -303,11 +309,11 @@ def _sessions(
             "customer": looker,
             "product_id": _products_named(product),
             "name": "Product Viewed",
-            "occurred_at": _moment(np.maximum(day, 0.0)[look]) + _minutes(within),
+            "occurred_at": moments(np.maximum(day, 0.0)[look]) + minutes(within),
         }
     )
     events = pd.concat([viewed.drop(columns="end"), carted.drop(columns="end"), only], ignore_index=True)
-    who = _names(events["customer"].to_numpy() + first)
+    who = customers_named(events["customer"].to_numpy() + first)
     named = events["session_id"].str.startswith("s-").to_numpy()
     events = events.assign(
         event_id="e" + str(first) + "-" + pd.Series(np.arange(len(events))).astype(str),
@@ -318,98 +324,15 @@ def _sessions(
 
 
 def _customers(people: pd.DataFrame, parameters: dict[str, Any], *, first: int) -> pd.DataFrame:
-    names = _names(np.arange(len(people)) + first)
+    names = customers_named(np.arange(len(people)) + first)
     return pd.DataFrame(
         {
             "customer_id": names,
-            "created_at": _moment(people["joined"].to_numpy()) - _minutes(np.full(len(people), 60)),
+            "created_at": moments(people["joined"].to_numpy()) - minutes(np.full(len(people), 60)),
             "name": "Simulated " + pd.Series(names),
             "email": pd.Series(names) + "@simulated.example",
             "country": people["country"].to_numpy(),
             "consent_email": people["consent"].to_numpy(),
-        }
-    )
-
-
-def _returns(lines: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    back = lines[lines["broken"]]
-    later = _minutes(rng.integers(4 * 1440, 12 * 1440, len(back)))
-    return pd.DataFrame(
-        {
-            "return_id": "r-" + back["order_id"] + "-" + back["line_id"],
-            "order_id": back["order_id"],
-            "line_id": back["line_id"],
-            "customer_id": back["customer_id"],
-            "product_id": back["product_id"],
-            "returned_at": back["ordered_at"] + later,
-            "quantity": back["quantity"],
-            "amount": np.round(back["quantity"] * back["unit_price"], 2),
-            "reason": "quality",
-        }
-    )
-
-
-def _deliveries(orders: pd.DataFrame) -> pd.DataFrame:
-    promised = orders["at"] + _minutes(np.full(len(orders), PROMISED_DAYS * 1440))
-    slow = np.where(orders["late"], 4 * 1440, -600)
-    return pd.DataFrame(
-        {
-            "order_id": orders["order_id"],
-            "shipped_at": orders["at"] + _minutes(np.full(len(orders), 720)),
-            "promised_at": promised,
-            "delivered_at": promised + _minutes(slow),
-            "carrier": "simulated",
-        }
-    )
-
-
-def _tickets(orders: pd.DataFrame, parameters: dict[str, Any], *, first: int, rng: np.random.Generator) -> pd.DataFrame:
-    late = orders[orders["late"]]
-    asked = late[rng.random(len(late)) < parameters["ticket_after_incident"]]
-    opened = asked["at"] + _minutes(np.full(len(asked), (PROMISED_DAYS + 1) * 1440))
-    first_answer = _minutes(rng.integers(30, 2_880, len(asked)))
-    return pd.DataFrame(
-        {
-            "ticket_id": "t-" + asked["order_id"],
-            "customer_id": asked["customer_id"],
-            "opened_at": opened,
-            "first_response_at": opened + first_answer,
-            "resolved_at": opened + first_answer + _minutes(rng.integers(60, 10_080, len(asked))),
-            "channel": "email",
-            "topic": "late delivery",
-            "satisfaction": np.round(rng.beta(2, 3, len(asked)), 2),
-        }
-    )
-
-
-def _messages(
-    people: pd.DataFrame, parameters: dict[str, Any], *, first: int, rng: np.random.Generator
-) -> pd.DataFrame:
-    """E-mails to who consented, until they unsubscribe."""
-    who = np.flatnonzero(people["consent"].to_numpy())
-    span = parameters["days"] - people["joined"].to_numpy()[who]
-    wanted = rng.poisson(parameters["messages_per_month"] * span / 30.4)
-    until = rng.geometric(parameters["unsubscribe_share"], len(who))
-    sizes = np.minimum(wanted, until)
-    place = np.repeat(np.arange(len(who)), sizes)
-    number = np.arange(len(place)) - np.searchsorted(place, place)
-    day = people["joined"].to_numpy()[who][place] + (number + 1) * span[place] / (wanted[place] + 1)
-    sent = _moment(day)
-    opened = rng.random(len(place)) < parameters["open_share"]
-    clicked = opened & (rng.random(len(place)) < parameters["click_share"])
-    left = number + 1 == until[place]
-    names = _names(who[place] + first)
-    nothing = np.full(len(place), np.datetime64("NaT", "us"))
-    return pd.DataFrame(
-        {
-            "message_id": "m" + str(first) + "-" + pd.Series(np.arange(len(place))).astype(str),
-            "customer_id": names,
-            "channel": "email",
-            "sent_at": sent,
-            "campaign_id": "week-" + pd.Series((day / 7).astype(int)).astype(str),
-            "opened_at": np.where(opened, sent + _minutes(np.full(len(place), 90)), nothing),
-            "clicked_at": np.where(clicked, sent + _minutes(np.full(len(place), 95)), nothing),
-            "unsubscribed_at": np.where(left, sent + _minutes(np.full(len(place), 120)), nothing),
         }
     )
 
@@ -420,11 +343,11 @@ def _truth(people: pd.DataFrame, orders: pd.DataFrame, *, first: int) -> pd.Data
     gone = last["left"].fillna(False).to_numpy(bool)
     return pd.DataFrame(
         {
-            "customer_id": _names(np.arange(len(people)) + first),
+            "customer_id": customers_named(np.arange(len(people)) + first),
             "gap_days": people["gap"].to_numpy(),
             "regularity": people["shape"].to_numpy(),
             "leave_per_order": people["leave"].to_numpy(),
-            "left_at": pd.Series(_moment(last["day"].fillna(0).to_numpy())).where(gone),
+            "left_at": pd.Series(moments(last["day"].fillna(0).to_numpy())).where(gone),
             "incidents": last["incidents"].fillna(0).to_numpy(int),
             "favourite_category": _categories_named(people["taste"].to_numpy()),
         }
@@ -442,7 +365,7 @@ def _products(catalogue: Catalogue, parameters: dict[str, Any], rng: np.random.G
             "price": catalogue.price,
             "cost": np.round(catalogue.price * 0.6, 2),
             "available": rng.random(count) >= parameters["out_of_stock_share"],
-            "created_at": _moment(np.zeros(count)),
+            "created_at": moments(np.zeros(count)),
         }
     )
 
@@ -454,18 +377,6 @@ def _categories_named(numbers: Ints) -> NDArray[Any]:
 
 def _products_named(numbers: Ints) -> NDArray[Any]:
     return ("p" + pd.Series(numbers).astype(str)).to_numpy()
-
-
-def _names(numbers: Ints) -> NDArray[Any]:
-    return ("c" + pd.Series(numbers).astype(str)).to_numpy()
-
-
-def _moment(days: Floats) -> NDArray[np.datetime64]:
-    return START + (np.asarray(days) * DAY_US).astype("timedelta64[us]")
-
-
-def _minutes(count: NDArray[Any]) -> NDArray[np.timedelta64]:
-    return (np.asarray(count, dtype=float) * 60_000_000).astype("timedelta64[us]")
 
 
 def _hashed(seed: Ints, number: Ints) -> Floats:

@@ -76,11 +76,11 @@ def newest_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str
 def history_of(store: Store, shelf: Shelf, customer_id: str | None, newest: Newest, *, clock: Clock) -> History:
     """What ``shelf``'s generation holds of a customer (None: of nobody), and then ``newest``; empty where nothing is known."""
     body = None if customer_id is None else history_body(store, shelf.generation, customer_id)
-    return joined_by_time(NOTHING if body is None else unpack(body, shelf.published_ids), _happened(newest, clock))
+    return joined_by_time(NOTHING if body is None else unpack(body, shelf.published_ids), happened(newest, clock))
 
 
 def joined_by_time(first: History, then: History) -> History:
-    """The newest 500 of both by time, those of one moment in their order."""
+    """Of two that are in order, by time, those of one moment in their order; the newest 500 where both hold any."""
     if not len(first.occurred_at) or not len(then.occurred_at):
         return then if len(then.occurred_at) else first
     at = np.concatenate([first.occurred_at, then.occurred_at])
@@ -89,8 +89,8 @@ def joined_by_time(first: History, then: History) -> History:
     return History(products, at[order], kinds)
 
 
-def _happened(newest_first: Newest, clock: Clock) -> History:
-    """The events, oldest first; what claims to be of the future happened just now."""
+def happened(newest_first: Newest, clock: Clock) -> History:
+    """The events, given as they came in, by the time they tell; what claims to be of the future happened just now."""
     products, at, kinds = [], [], []
     for occurred_at, touched in reversed(newest_first):
         age = max(clock.now - int(occurred_at.timestamp()), 1)
@@ -98,4 +98,6 @@ def _happened(newest_first: Newest, clock: Clock) -> History:
             products.append(product_id)
             at.append(clock.shop - age)
             kinds.append(kind)
-    return History(products, np.array(at, dtype=np.int64), kinds)
+    times = np.array(at, dtype=np.int64)
+    order = np.argsort(times, kind="stable")
+    return History([products[place] for place in order], times[order], [kinds[place] for place in order])

@@ -94,7 +94,7 @@ profiles = Table(
     Index("profiles_by_risk", "generation", text("churn_probability DESC"), "customer_id"),
 )
 
-# One row per generation and customer with history: the newest interactions in one body.
+# One row per generation and customer with history: the newest interactions in one body, products by their places in the generation.
 histories = Table(
     "histories",
     metadata,

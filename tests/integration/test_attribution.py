@@ -20,7 +20,7 @@ from serving.services.compaction import compact
 from serving.services.forget import forget_customer
 from serving.store import open_store
 from tests.integration.test_events import fresh_database, statuses, track
-from tests.integration.test_service import bring_champion, publish
+from tests.published import bring_champion, publish
 from tests.services import ROOT, Service, running, until
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.browser import rendered
-from tests.integration.test_service import ready
+from tests.published import ready
 from tests.services import Service
 
 

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.integration.test_events import fresh_database, statuses, track
-from tests.integration.test_service import bring_champion, publish
+from tests.published import bring_champion, publish
 from tests.services import Service, running, until
 
 

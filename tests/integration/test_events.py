@@ -21,7 +21,7 @@ from serving.services.compaction import compact
 from serving.services.keys import create_key
 from serving.store import open_store
 from tests.builders import at
-from tests.integration.test_service import bring_champion, publish
+from tests.published import bring_champion, publish
 from tests.services import SECRET, Service, running, start, until
 
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.integration.test_events import statuses, token, track
-from tests.integration.test_service import ready
+from tests.published import ready
 from tests.services import Service, running
 
 

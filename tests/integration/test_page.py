@@ -10,7 +10,7 @@ import pytest
 from serving.routes.page import SCRIPT
 from serving.store import open_store
 from tests.browser import Web, page, web
-from tests.integration.test_service import ready
+from tests.published import ready
 from tests.services import Service, until
 
 MARKUP = '<img src=x onerror="window.hacked = true">'

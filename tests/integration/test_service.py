@@ -1,138 +1,21 @@
 """The running service over a socket: its answers, its refusals, and what it does while things change behind it."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
-import ibis
 import jwt
 import pandas as pd
 import pytest
 
-from regulars.ids import IdMap
 from regulars.models.recommender import Recommender
-from serving.services.generation import publish_generation
 from serving.store import open_store
 from serving.store.decisions import outcomes_of
-from tests.builders import at, lake_tables, tiny_retrieval
-from tests.services import SECRET, Service, running, until
-
-AS_OF = at("2024-06-01")
-IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
-ABOUT = {
-    "horizon_days": 28,
-    "lookback_days": 365,
-    "churn_method": "buy_till_you_die",
-    "churn_version": 3,
-    "tables": ["orders"],
-    "currency": "EUR",
-    "risk_medium": 0.3,
-    "risk_high": 0.6,
-    "policy_version": "offers-2",
-    "outcome": "revenue",
-    "randomised": False,
-}
-
-
-def publish(database: str, folder: Path, *, probability: float = 0.9) -> None:
-    """A generation of three customers: ann at risk and reachable, bob at risk without consent, eve long gone."""
-    orders = [
-        ("o1", "ann", "tea", "2024-05-01"),
-        ("o2", "ann", "tea", "2024-05-21"),
-        ("o3", "bob", "axe", "2024-05-30"),
-        ("o4", "eve", "cup", "2021-01-01"),
-    ]
-    tables = lake_tables(
-        ibis.duckdb.connect(),
-        folder,
-        orders=[
-            {"order_id": o, "customer_id": c, "product_id": p, "ordered_at": pd.Timestamp(t), "quantity": 1.0,
-             "unit_price": 2.5}
-            for o, c, p, t in orders
-        ],
-        customers=[
-            {"customer_id": "ann", "email": "ann@example.com", "name": "Ann, the first", "country": "DE",
-             "consent_email": True, "consent_ads": True},
-            {"customer_id": "bob", "email": "bob@example.com", "consent_email": False},
-            {"customer_id": "zoe", "consent_email": True},
-        ],
-        products=[
-            {"product_id": p, "name": p.title(), "price": float(number + 1), "category": "Tea > Things" if number < 3 else "Tools",
-             "available": p != "cup", "created_at": pd.Timestamp("2020-01-01")}
-            for number, p in enumerate(IDS.to_json())
-        ],
-        offers=[
-            {"offer_id": "ten", "kind": "percent", "name": "Ten off", "value": 10.0},
-            {"offer_id": "poor", "kind": "gift"},
-            {"offer_id": "old", "kind": "percent", "ends_at": pd.Timestamp("2024-01-01")},
-            {"offer_id": "ruled", "kind": "percent", "eligibility": "customer.tier == 'gold'"},
-            {"offer_id": "unknown", "kind": "percent"},
-        ],
-    )  # fmt: skip
-    reason = {"code": "rhythm", "feature": "days_since_last_order", "value": 11.0, "effect": 0.3, "text": "Late"}
-    scores = pd.DataFrame(
-        {
-            "customer_id": ["ann", "bob"],
-            "churn_probability": [probability, 0.4],
-            "churn_low": [0.2, 0.2],
-            "churn_high": [0.95, 0.5],
-            "risk": ["high", "medium"],
-            "reasons": [json.dumps([reason])] * 2,
-        }
-    )
-    values = pd.DataFrame(
-        [("ann", "ten", 3.0, 2.0), ("ann", "poor", 0.5, -1.0), ("ann", "old", 9.0, 9.0), ("ann", "ruled", 9.0, 9.0)],
-        columns=["customer_id", "offer_id", "expected_uplift", "expected_value"],
-    )
-    store = open_store(database)
-    publish_generation(
-        store, tables=tables, scores=scores, offer_values=values, as_of=AS_OF, about=ABOUT, now=datetime.now(UTC)
-    )
-    store.close()
-
-
-@contextmanager
-def ready(home: Path) -> Iterator[Service]:
-    """A service of one worker over SQLite in ``home`` that has a generation and a champion, once it is ready."""
-    database = f"sqlite:///{home}/store.db"
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
-        yield made
-
-
-def bring_champion(home: Path, version: int) -> None:
-    """A champion where the registry's watcher would put it."""
-    folder = make(home / "champions" / "recommender" / str(version))
-    Recommender(tiny_retrieval(IDS), None, about={}).save(folder)
-    written = folder.parent / "current.new"
-    written.write_text(json.dumps({"version": version, "as_of": AS_OF.isoformat()}))
-    written.replace(folder.parent / "current.json")
-
-
-def make(folder: Path) -> Path:
-    """``folder``, made."""
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    home = tmp_path_factory.mktemp("home")
-    sqlite = request.param == "sqlite"
-    database = f"sqlite:///{home}/store.db" if sqlite else request.getfixturevalue("postgresql")
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1 if sqlite else 2) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
-        yield made
+from tests.builders import at, tiny_retrieval
+from tests.published import IDS, bring_champion, make, products, publish
+from tests.services import SECRET, Service, until
 
 
 def test_churn_of_a_scored_customer(service: Service) -> None:
@@ -227,116 +110,6 @@ def test_the_list_as_csv_and_ndjson_is_all_of_it(service: Service, tmp_path: Pat
     assert table["reason_1"].tolist() == ["Late", "Late"]
     lines = service.ask("/v1/lists/at-risk", Accept="application/x-ndjson").text.splitlines()
     assert [json.loads(line)["customer_id"] for line in lines] == ["ann", "bob"]
-
-
-def test_recommendations_of_a_known_customer(service: Service) -> None:
-    body = service.ask("/v1/recommendations?customer_id=ann&limit=3&fields=name,price").json()
-    assert body["items"][0] == {
-        "product_id": "tea",
-        "rank": 1,
-        "score": pytest.approx(body["items"][0]["score"]),
-        "reason": {"code": "bought_before", "product_id": "tea", "text": "You bought this before"},
-        "name": "Tea",
-        "price": 1.0,
-    }
-    assert [item["rank"] for item in body["items"]] == [1, 2, 3]
-    assert body["fallback"] is None
-    assert body["model_version"].startswith("recommender-")
-    assert body["recommendation_id"] != service.ask("/v1/recommendations?customer_id=ann").json()["recommendation_id"]
-
-
-def test_an_unknown_visitor_gets_popular_products_and_is_told_so(service: Service) -> None:
-    for who in ("anonymous_id=x", "customer_id=never-seen", "session_id=s"):
-        body = service.ask(f"/v1/recommendations?{who}&limit=2").json()
-        assert [item["product_id"] for item in body["items"]] == ["tea", "pot"]
-        assert body["fallback"] == "no_history"
-
-
-def products(answer: httpx.Response) -> list[str]:
-    assert answer.status_code == 200, answer.text
-    return [item["product_id"] for item in answer.json()["items"]]
-
-
-def test_a_products_page_and_what_lies_beside_it(service: Service) -> None:
-    page = products(service.ask("/v1/recommendations?anonymous_id=x&placement=product&product_id=axe&limit=2"))
-    assert set(page) == {"saw", "nail"}
-    for what in ("similar", "bought-together"):
-        assert set(products(service.ask(f"/v1/products/axe/{what}?limit=2"))) == {"saw", "nail"}
-    assert service.ask("/v1/products/?%20/similar").status_code == 404
-
-
-@pytest.mark.parametrize(
-    ("query", "kept"),
-    [
-        ("", {"tea", "pot", "axe", "saw", "nail"}),
-        ("available=false", {"tea", "pot", "cup", "axe", "saw", "nail"}),
-        ("category=Tea", {"tea", "pot"}),
-        ("category=Te", set()),
-        ("price_min=4&price_max=5", {"axe", "saw"}),
-        ("brand=none", set()),
-        ("exclude=tea&exclude=axe", {"pot", "saw", "nail"}),
-        ("repeat=only", {"tea"}),
-        ("repeat=never", {"pot", "axe", "saw", "nail"}),
-        ("diversity=1", {"tea", "pot", "axe", "saw", "nail"}),
-    ],
-)
-def test_filters_of_recommendations(service: Service, query: str, kept: set[str]) -> None:
-    assert set(products(service.ask(f"/v1/recommendations?customer_id=ann&{query}"))) == kept
-
-
-def test_diversity_mixes_categories(service: Service) -> None:
-    plain = products(service.ask("/v1/recommendations?customer_id=ann&limit=2"))
-    mixed = products(service.ask("/v1/recommendations?customer_id=ann&limit=2&diversity=0.8"))
-    assert plain == ["tea", "pot"]
-    assert mixed[0] == "tea"
-    assert mixed[1] in {"axe", "saw", "nail"}
-
-
-def slots(answer: httpx.Response) -> list[list[str]]:
-    return [[item["product_id"] for item in slot["items"]] for slot in answer.json()["placements"]]
-
-
-def test_a_history_may_come_with_the_question(service: Service) -> None:
-    steps = [{"product_id": "axe", "name": "Order Completed", "occurred_at": "2024-05-20T10:00:00Z"}]
-    body = service.send("/v1/recommendations", {"anonymous_id": "x", "history": steps, "limit": 3}).json()
-    assert body["items"][0]["product_id"] == "axe"
-    assert {item["product_id"] for item in body["items"][1:]} == {"saw", "nail"}
-    assert body["fallback"] is None
-    looking = service.send("/v1/recommendations", {"history": [{"product_id": "axe"}], "limit": 2})
-    assert set(products(looking)) == {"saw", "nail"}
-
-
-def test_a_given_list_is_ranked(service: Service) -> None:
-    answer = service.send("/v1/recommendations", {"customer_id": "ann", "candidates": ["nail", "pot", "cup", "?"]})
-    assert products(answer) == ["pot", "nail"]  # cup is not available
-
-
-def test_several_slots_of_a_page_share_no_product(service: Service) -> None:
-    page = [{"placement": "home", "limit": 2}, {"placement": "cart", "product_id": ["axe"]}, {"placement": "email"}]
-    answer = service.send("/v1/recommendations", {"customer_id": "ann", "placements": page, "limit": 2})
-    found = slots(answer)
-    assert [slot["placement"] for slot in answer.json()["placements"]] == ["home", "cart", "email"]
-    assert found[0][0] == "tea"
-    assert set(found[1]) <= {"saw", "nail"}
-    everything = [product for one in found for product in one]
-    assert len(set(everything)) == len(everything)
-
-
-def test_the_next_page_goes_on_where_the_last_one_ended(service: Service) -> None:
-    pages, after = [], ""
-    for _ in range(4):
-        answer = service.ask(f"/v1/recommendations?customer_id=ann&limit=2{after}")
-        pages.append(products(answer))
-        after = f"&after={answer.json()['recommendation_id']}"
-    assert [len(page) for page in pages] == [2, 2, 1, 0]
-    assert sorted(product for page in pages for product in page) == ["axe", "nail", "pot", "saw", "tea"]
-
-
-def test_a_share_of_new_products_says_its_propensity(service: Service) -> None:
-    items = service.ask("/v1/recommendations?anonymous_id=x&limit=2&explore=0.5").json()["items"]
-    assert [item["product_id"] for item in items] == ["tea", "nail"]  # cup, the other new one, is not available
-    assert "propensity" not in items[1]  # the only one that could be drawn
-    assert items[1]["reason"] == {"code": "new", "text": "New"}
 
 
 def test_a_decision_holds_and_says_what_was_considered(service: Service) -> None:

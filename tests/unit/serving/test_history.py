@@ -1,6 +1,6 @@
 """What is packed of a customer's history, and what newer events add to it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import orjson
@@ -8,7 +8,7 @@ import pandas as pd
 
 from regulars.ids import IdMap, Numbered
 from regulars.models.history import NOTHING, History, known_history
-from serving.services.history import interactions_in, joined_by_time, pack, unpack
+from serving.services.history import Clock, happened, interactions_in, joined_by_time, pack, unpack
 
 IDS = IdMap(["axe", "cup", "tea"])
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -72,3 +72,16 @@ def test_newer_events_come_behind_by_time_also_of_products_that_were_not_publish
     assert list(new.kinds) == ["view", "purchase", "other", "cart"]
     assert joined_by_time(NOTHING, packed) is packed
     assert joined_by_time(packed, NOTHING) is packed
+
+
+def test_events_that_came_late_are_where_they_happened() -> None:
+    clock = Clock(int(NOW.timestamp()), 1_000, NOW)
+    newest_first = [
+        (NOW - timedelta(seconds=60), b'[["tea", "view"]]'),  # came last, happened first
+        (NOW + timedelta(days=1), b'[["axe", "cart"]]'),  # a clock that is ahead
+        (NOW - timedelta(seconds=5), b'[["cup", "view"], ["pot", "view"]]'),
+    ]
+    expected = [("tea", 940, "view"), ("cup", 995, "view"), ("pot", 995, "view"), ("axe", 999, "cart")]
+    assert told(happened(newest_first, clock)) == expected
+    assert told(joined_by_time(NOTHING, happened(newest_first, clock))) == expected
+    assert told(happened((), clock)) == []
