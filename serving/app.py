@@ -64,12 +64,10 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
     async def running(app: FastAPI) -> AsyncIterator[None]:
         live = Live(settings, open_store(settings.database_url), Champions(settings.home), now=now)
         live.start()
-        live.lag.start()
         app.state.live = live
         try:
             yield
         finally:
-            live.lag.stop()
             live.stop()
 
     app = FastAPIOffline(

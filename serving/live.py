@@ -15,7 +15,6 @@ from anyio import to_thread
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
-from serving.lag import Lag
 from serving.limits import Rate
 from serving.services.clock import service_time
 from serving.services.degrees import FULL, POPULAR, Budget
@@ -51,7 +50,6 @@ class Live:
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
     answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE))
-    lag: Lag = field(default_factory=Lag)
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
@@ -136,10 +134,10 @@ class Live:
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than the time budget, what the
-        loop is behind included, is not left to wait: it is answered at once, without ranking.
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than the time budget is not
+        left to wait: it is answered at once, without ranking.
         """
-        expected = self.answering.expected_wait + self.lag.seconds
+        expected = self.answering.expected_wait
         if expected > self.budget.seconds:
             return await self.look(partial(make, expected, POPULAR))
         return await self.answering.run(lambda waited: make(waited, FULL))
