@@ -1,5 +1,6 @@
 """What a worker holds while it runs: store, champions, the published generation; refreshed beside the requests."""
 
+import gc
 import logging
 import random
 from collections.abc import Callable
@@ -80,8 +81,14 @@ class Live:
             log.exception("refreshing failed, trying again")
 
     def start(self) -> None:
-        """Refresh now, and twice a second in a thread until ``stop``."""
+        """Refresh now, and twice a second in a thread until ``stop``.
+
+        What is there by now stays, most of it code: the garbage collector need not look through all of it every few seconds,
+        while everybody waits.
+        """
         self.refresh()
+        gc.collect()
+        gc.freeze()
         self.writer.start()
         Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
 

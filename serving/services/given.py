@@ -1,6 +1,7 @@
 """Answers as they are given: the body that is sent, and the row that tells what was shown to whom."""
 
-import uuid
+import os
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -14,6 +15,10 @@ from serving.services.history import Clock
 from serving.services.shelf import Shelf
 from serving.store.shown import ShownLog, ShownRow
 
+ID_BYTES, DRAWN_AT_ONCE = 16, 256
+
+_drawn: deque[str] = deque()
+
 
 @dataclass(frozen=True)
 class Given:
@@ -24,7 +29,7 @@ class Given:
 
     def give(self, log: ShownLog, clock: Clock) -> bytes:
         """The body under an id of its own, by which it is in the log."""
-        recommendation_id = f"rec_{uuid.uuid4().hex}"
+        recommendation_id = f"rec_{_unguessable()}"
         log.add(replace(self.row, recommendation_id=recommendation_id, created_at=clock.at))
         return b'{"recommendation_id":"%b",%b' % (recommendation_id.encode(), self.body[1:])
 
@@ -45,6 +50,17 @@ def given(
     body = {"placements": bodies} if whole_page else bodies[0]
     row = _row(questions[0], slots, before, policy=policy, clock=clock)
     return Given(orjson.dumps({"model_version": policy} | body), row)
+
+
+def _unguessable() -> str:
+    """32 digits that were never given; many are drawn at once, since asking the system gives up the interpreter's lock."""
+    try:
+        return _drawn.pop()
+    except IndexError:
+        digits = os.urandom(ID_BYTES * DRAWN_AT_ONCE).hex()
+        one, *others = (digits[at : at + 2 * ID_BYTES] for at in range(0, len(digits), 2 * ID_BYTES))
+        _drawn.extend(others)
+        return one
 
 
 def _row(

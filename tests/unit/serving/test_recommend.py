@@ -1,8 +1,10 @@
 """What is given again where the same question comes a moment later."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,6 +17,7 @@ from regulars.models.history import History
 from regulars.models.recommender import Recommender, Weighed
 from serving.services.asked import Question
 from serving.services.degrees import POPULAR, Budget
+from serving.services.given import DRAWN_AT_ONCE
 from serving.services.history import Clock
 from serving.services.recommend import Sources, is_weighed, recommend, repeat, visitor_of
 from serving.services.shelf import Shelf
@@ -183,3 +186,18 @@ def test_who_cannot_wait_is_answered_without_ranking_but_by_what_was_weighed(sou
     other = replace(ANN, limit=2)
     found = recommend(sources, visitor_of(sources, other), other, waited=9.0, most=POPULAR)
     assert json.loads(found)["fallback"] is None
+
+
+def test_every_answer_has_an_id_of_its_own_also_where_many_are_given_at_once(sources: Sources) -> None:
+    given_twice = DRAWN_AT_ONCE + 10
+
+    def ids(_: int) -> list[str]:
+        return [
+            json.loads(recommend(sources, visitor_of(sources, ANN), ANN))["recommendation_id"]
+            for _ in range(given_twice // 2)
+        ]
+
+    with ThreadPoolExecutor(4) as pool:
+        found = [one for part in pool.map(ids, range(4)) for one in part]
+    assert len(found) == len(set(found)) == 4 * (given_twice // 2)
+    assert all(re.fullmatch("rec_[0-9a-f]{32}", one) for one in found)
