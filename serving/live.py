@@ -11,12 +11,11 @@ from threading import Event, Lock, Thread
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
-from anyio import to_thread
-
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
 from serving.limits import Rate
+from serving.metrics import WAITED
 from serving.services.clock import service_time
 from serving.services.degrees import FULL, POPULAR, Budget
 from serving.services.history import Clock
@@ -28,7 +27,7 @@ from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
-ANSWERED_AT_ONCE = 2
+ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 
 T = TypeVar("T")
 
@@ -50,7 +49,8 @@ class Live:
     budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
-    answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE))
+    answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE, observe=WAITED.observe))
+    looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
@@ -136,7 +136,12 @@ class Live:
         """What ``find`` gives, a short look into the store, while other requests go on."""
         if self.store.is_sqlite:  # a look into a file that nobody can lock takes less than going to a thread and back
             return find()
-        return await to_thread.run_sync(find)
+        return await self.looking.run(lambda _: find())
+
+    @property
+    def crowded(self) -> bool:
+        """Whether a look into the store and an answer after it would wait for longer than the time budget."""
+        return self.looking.expected_wait + self.answering.expected_wait > self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.

@@ -1,4 +1,4 @@
-"""Slots in which answers are made: each keeps a processor busy, so that more of them at once only stand in each other's way."""
+"""Slots in which threads work: each keeps a processor busy, so that more of them at once only stand in each other's way."""
 
 import time
 from collections import deque
@@ -9,24 +9,28 @@ from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-from serving.metrics import WAITED
-
 REMEMBERED = 31
 
 T = TypeVar("T")
 
 
 class Slots:
-    """``count`` slots of one event loop, and a queue before them; ``clock`` gives seconds."""
+    """``count`` slots of one event loop, and a queue before them; ``observe`` is told each wait, ``clock`` gives seconds."""
 
-    def __init__(self, count: int, *, clock: Callable[[], float] = time.perf_counter) -> None:
-        self._free, self._count, self._clock = CapacityLimiter(count), count, clock
+    def __init__(
+        self,
+        count: int,
+        *,
+        observe: Callable[[float], None] = lambda _: None,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._free, self._count, self._observe, self._clock = CapacityLimiter(count), count, observe, clock
         self._took = deque[float](maxlen=REMEMBERED)
         self.waiting = 0
 
     @property
     def expected_wait(self) -> float:
-        """The seconds that who comes now would wait: those before them by what an answer takes in the middle."""
+        """The seconds that who comes now would wait: those before them by what one takes in the middle."""
         if self._free.available_tokens > 0 or not self._took:
             return 0.0
         return (self.waiting + 0.5) * median(self._took) / self._count
@@ -40,7 +44,7 @@ class Slots:
         finally:
             self.waiting -= 1
         began = self._clock()
-        WAITED.observe(began - came)
+        self._observe(began - came)
         try:
             return await to_thread.run_sync(partial(make, began - came))
         finally:

@@ -17,8 +17,18 @@ from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
 from serving.routes.direct import Direct
-from serving.services.asked import Question
-from serving.services.recommend import Sources, beside, is_weighed, recommend, recommend_page, repeat, visitor_of
+from serving.services.asked import UNSEEN, Question
+from serving.services.degrees import POPULAR
+from serving.services.recommend import (
+    Sources,
+    beside,
+    is_weighed,
+    recommend,
+    recommend_page,
+    repeat,
+    rests_on_nobody,
+    visitor_of,
+)
 from serving.services.shelf import FIELDS, Filters
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=Direct)
@@ -232,6 +242,9 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 async def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
     sources, first = _sources(worker), questions[0]
+    if not worker.store.is_sqlite and worker.crowded and all(map(rests_on_nobody, questions)):
+        make = partial(recommend_page, questions=questions) if whole_page else partial(recommend, question=first)
+        return _json(make(sources, UNSEEN, most=POPULAR))
     visitor = await worker.look(partial(visitor_of, sources, first))
     found = None if whole_page else repeat(sources, visitor, first)
     if found is not None:

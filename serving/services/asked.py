@@ -44,3 +44,6 @@ class Visitor:
     newest: Newest
     state: tuple[object, ...] | None
     seconds: float
+
+
+UNSEEN = Visitor((), None, 0.0)

@@ -72,6 +72,11 @@ def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
     return memory is not None and memory.recall() is not None
 
 
+def rests_on_nobody(question: Question) -> bool:
+    """Whether what is popular answers the question without a look at who asks, or at what they were shown."""
+    return question.repeat == "auto" and question.after is None
+
+
 def recommend(sources: Sources, visitor: Visitor, question: Question, waited: float = 0.0, most: str = FULL) -> bytes:
     """The body of the answer, after ``waited`` seconds in which it was not begun, with no more ranking than ``most``.
 

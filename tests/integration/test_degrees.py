@@ -1,6 +1,7 @@
 """Degradation and metrics of a running service: what is answered, and who tells of it."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -52,6 +53,33 @@ def test_a_service_whose_model_is_missing_answers_from_the_generation(tmp_path: 
         assert [item["product_id"] for item in body["items"]] == ["axe", "tea"]
         assert service.ask("/health/ready").status_code == 503
         assert figures(service)["regulars_ready"] == 0
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_crowd_that_nobody_has_time_for_is_shown_what_is_popular_and_all_of_it_is_told(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
+) -> None:
+    database = f"sqlite:///{tmp_path}/store.db" if kind == "sqlite" else fresh_database(request)
+    (tmp_path / "rows").mkdir()
+    publish(database, tmp_path / "rows")
+    bring_champion(tmp_path, 1)
+    asked = 200
+    with running(tmp_path, database, workers=1, time_budget_ms=0) as service:
+        until(lambda: httpx.get(service.address + "/health/ready").status_code == 200)
+        headers = {"Authorization": f"Bearer {service.keys['admin']}"}
+        with (
+            httpx.Client(base_url=service.address, headers=headers, timeout=20) as client,
+            ThreadPoolExecutor(20) as pool,
+        ):
+            paths = [f"/v1/recommendations?anonymous_id=v{number}&limit=2" for number in range(asked)]
+            answers = list(pool.map(client.get, paths))
+        assert {answer.status_code for answer in answers} == {200}
+        bodies = [answer.json() for answer in answers]
+        assert {body["fallback"] for body in bodies} == {"popular_only"}
+        assert {tuple(item["product_id"] for item in body["items"]) for body in bodies} == {("axe", "tea")}
+        assert len({body["recommendation_id"] for body in bodies}) == asked
+        assert service.ask("/health/ready").json()["latest_answers"]["popular"] == asked
+        assert service.ask("/v1/reports/placements").json()["items"][0]["views"] == asked
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

@@ -15,11 +15,11 @@ import pytest
 from regulars.ids import IdMap
 from regulars.models.history import History
 from regulars.models.recommender import Recommender, Weighed
-from serving.services.asked import Question
+from serving.services.asked import UNSEEN, Question
 from serving.services.degrees import POPULAR, Budget
 from serving.services.given import DRAWN_AT_ONCE
 from serving.services.history import Clock
-from serving.services.recommend import Sources, is_weighed, recommend, repeat, visitor_of
+from serving.services.recommend import Sources, is_weighed, recommend, repeat, rests_on_nobody, visitor_of
 from serving.services.shelf import Shelf
 from serving.store import open_store
 from serving.store.events import EventRow, add_events
@@ -186,6 +186,15 @@ def test_who_cannot_wait_is_answered_without_ranking_but_by_what_was_weighed(sou
     other = replace(ANN, limit=2)
     found = recommend(sources, visitor_of(sources, other), other, waited=9.0, most=POPULAR)
     assert json.loads(found)["fallback"] is None
+
+
+def test_what_is_popular_is_answered_without_a_look_at_who_asks_and_is_no_answer_to_remember(sources: Sources) -> None:
+    body = json.loads(recommend(sources, UNSEEN, ANN, most=POPULAR))
+    assert body["fallback"] == "popular_only"
+    assert [item["product_id"] for item in body["items"]] == ["cup", "saw"]
+    assert repeat(sources, visitor_of(sources, ANN), ANN) is None
+    asks_more = [replace(ANN, repeat="never"), replace(ANN, after="rec_1")]
+    assert [rests_on_nobody(one) for one in (ANN, *asks_more)] == [True, False, False]
 
 
 def test_every_answer_has_an_id_of_its_own_also_where_many_are_given_at_once(sources: Sources) -> None:
