@@ -88,8 +88,10 @@ def main() -> None:
             for row in _measured(shop, wrk, products, asked):
                 rows.append({"products": products, **row})
                 print(json.dumps(rows[-1]), flush=True)
-    command = f"python -m benchmarks.storefront --products {asked.products} --customers {asked.customers}"
-    print(f"kept in {keep('storefront', command=command, rows=rows)}")
+    said = (
+        f"--products {asked.products} --customers {asked.customers} --seconds {asked.seconds} --uptime {asked.uptime}"
+    )
+    print(f"kept in {keep('storefront', command=f'python -m benchmarks.storefront {said}', rows=rows)}")
 
 
 def _measured(shop: MadeShop, wrk: str, products: int, asked: argparse.Namespace) -> Iterator[Row]:
@@ -196,7 +198,14 @@ def _over_http(
         words = [sys.executable, "-m", "benchmarks.open_loop", address, key, names, "--rate", rate]
         words += ["--events", EVENTS_PER_SECOND, "--seconds", asked.seconds]
         told = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        yield {"task": "open loop", "workers": workers, "offered_per_second": rate, **json.loads(told)}
+        degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]
+        yield {
+            "task": "open loop",
+            "workers": workers,
+            "offered_per_second": rate,
+            "degrees": degrees,
+            **json.loads(told),
+        }
 
 
 @contextmanager
