@@ -15,6 +15,7 @@ from regulars.settings import Settings
 from serving.store.database import is_sqlite, open_store
 
 WATCH_AGAIN_S = 5.0
+STOPPED_WITHIN_S = 8  # less than the 10 that a container is given; what was accepted is on disk by then
 BEHIND = 10
 COUNTED_IN = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -47,6 +48,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             port=port,
             workers=workers,
             respawn_failed_workers=True,
+            workers_kill_timeout=STOPPED_WITHIN_S,
             websockets=False,
         ).serve()
     finally:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -161,3 +162,25 @@ def test_a_kill_right_after_the_answer_undoes_no_decision(
     assert offers_made(store) == made
     assert made.total() > len(told) / 2
     store.close()
+
+
+def test_a_worker_that_does_not_end_holds_up_no_stop_and_loses_nothing(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/store.db"
+    service, server = start(tmp_path, database, workers=1)
+    try:
+        batch = [track("X", anonymousId="v", messageId=f"m{number}") for number in range(20)]
+        assert statuses(service.send("/v1/batch", {"batch": batch})) == ["accepted"] * 20
+        (worker,) = [
+            child
+            for child in psutil.Process(server.pid).children()
+            if "cli.main" in child.cmdline() and child.name() != "champions"
+        ]
+        worker.suspend()
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) in (0, -signal.SIGTERM)
+        assert not worker.is_running()
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+    with running(tmp_path, database, workers=1, keys=service.keys) as service:
+        assert statuses(service.send("/v1/batch", {"batch": batch})) == ["duplicate"] * 20
