@@ -46,4 +46,4 @@ class Visitor:
     seconds: float
 
 
-UNSEEN = Visitor((), None, 0.0)
+UNSEEN = Visitor((), None, 0.0)  # nobody looked at what they did

@@ -198,15 +198,15 @@ def test_what_is_popular_is_answered_without_a_look_at_who_asks_and_is_no_answer
 
 
 def test_every_answer_has_an_id_of_its_own_also_where_many_are_given_at_once(sources: Sources) -> None:
-    given_twice = DRAWN_AT_ONCE + 10
+    twice_as_many = DRAWN_AT_ONCE + 10
 
     def ids(_: int) -> list[str]:
         return [
             json.loads(recommend(sources, visitor_of(sources, ANN), ANN))["recommendation_id"]
-            for _ in range(given_twice // 2)
+            for _ in range(twice_as_many // 2)
         ]
 
     with ThreadPoolExecutor(4) as pool:
         found = [one for part in pool.map(ids, range(4)) for one in part]
-    assert len(found) == len(set(found)) == 4 * (given_twice // 2)
+    assert len(found) == len(set(found)) == 4 * (twice_as_many // 2)
     assert all(re.fullmatch("rec_[0-9a-f]{32}", one) for one in found)
