@@ -28,6 +28,7 @@ class Settings:
     ``held_out`` (share of customers), quiet hours (0-23, in the customer's zone) and contacts per week are for decisions.
     ``loyal_orders``: orders within a year that make a customer loyal. ``tiers``: loyalty tiers by yearly spend, lowest first.
     ``attribution_days``: within which a click or an order goes back to what was shown before, without being told so.
+    ``rankers``: processes of each worker that rank for it, 0 for threads of its own.
     ``time_budget_ms``: of a recommendation, in milliseconds; what would take longer is answered with less ranking.
     ``rate_...``: requests per second and worker, 0 for no limit; ``trusted_proxies``: addresses whose X-Forwarded-For holds.
     """
@@ -40,6 +41,7 @@ class Settings:
     currency: str = "USD"
     timezone: str = "UTC"
     workers: int = 1
+    rankers: int = 1
     token_secret: str | None = None
     risk_medium: float = 0.3
     risk_high: float = 0.6
@@ -94,6 +96,7 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         currency=env.get(PREFIX + "CURRENCY") or "USD",
         timezone=_zone(env),
         workers=_number(env, "WORKERS", int, 1, 1, 256),
+        rankers=_number(env, "RANKERS", int, 1, 0, 64),
         token_secret=env.get(PREFIX + "TOKEN_SECRET") or None,
         risk_medium=_number(env, "RISK_MEDIUM", float, 0.3, 0.0, 1.0),
         risk_high=_number(env, "RISK_HIGH", float, 0.6, 0.0, 1.0),

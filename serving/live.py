@@ -16,6 +16,7 @@ from regulars.settings import Settings
 from serving.champions import Champions
 from serving.limits import Rate
 from serving.metrics import WAITED
+from serving.rankers import Rankers
 from serving.services.clock import service_time
 from serving.services.degrees import FULL, POPULAR, Budget
 from serving.services.history import Clock
@@ -50,6 +51,7 @@ class Live:
     writer: GroupWriter = field(init=False)
     shown: ShownLog = field(init=False)
     answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE, observe=WAITED.observe))
+    rankers: Rankers = field(init=False)
     looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
@@ -58,6 +60,7 @@ class Live:
     def __post_init__(self) -> None:
         self.per_key, self.per_address = Rate(self.settings.rate_per_key), Rate(self.settings.rate_per_address)
         self.budget = Budget(self.settings.time_budget_ms / 1_000)
+        self.rankers = Rankers(self.settings.rankers, observe=WAITED.observe)
         self.writer = GroupWriter(self.store)
         self.shown = ShownLog(self.store, self.writer)
 
@@ -89,11 +92,14 @@ class Live:
         self.refresh()
         gc.collect()
         gc.freeze()
+        if self.champions.recommender is not None:
+            self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
         self.writer.start()
         Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
 
     def stop(self) -> None:
         self._stop.set()
+        self.rankers.stop()
         try:
             self.shown.settle()
         except Exception:
@@ -141,7 +147,8 @@ class Live:
     @property
     def crowded(self) -> bool:
         """Whether a look into the store and an answer after it would wait for longer than the time budget."""
-        return self.looking.expected_wait + self.answering.expected_wait > self.budget.seconds
+        ranking = self.rankers.expected_wait if self.rankers else self.answering.expected_wait
+        return self.looking.expected_wait + ranking > self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
@@ -149,7 +156,7 @@ class Live:
         Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than the time budget is not
         left to wait: it is answered at once, without ranking.
         """
-        expected = self.answering.expected_wait
+        expected = self.answering.expected_wait + self.rankers.expected_wait
         if expected > self.budget.seconds:
             return await self.look(partial(make, expected, POPULAR))
         return await self.answering.run(lambda waited: make(waited, FULL))

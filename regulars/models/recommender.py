@@ -89,13 +89,25 @@ class Recommender:
         answers: list[Answer] = []
         for start in range(0, len(histories), CHUNK):
             part = slice(start, start + CHUNK)
-            weighed = self._weighed(histories[part], contexts[part])
+            known = [self.known(*one) for one in zip(histories[part], contexts[part], strict=True)]
+            weighed = self._weighed(known, contexts[part])
             answers += [self.choose(one, context, n=n) for one, context in zip(weighed, contexts[part], strict=True)]
         return answers
 
     def weigh(self, history: History, context: Context) -> Weighed:
         """The first half of ``recommend``, the dear one: candidates and their scores, worth keeping while nothing happens."""
-        return self._weighed([history], [context])[0]
+        return self.weigh_known(self.known(history, context), context)
+
+    def known(self, history: History, context: Context) -> Known:
+        """What ``weigh`` reads of a history: arrays that another process with the same model can weigh."""
+        if context.placement == "order":
+            history = _with_order(history, context)
+        return known_history(history, self.retrieval.ids, moment=context.moment)
+
+    def weigh_known(self, known: Known, context: Context) -> Weighed:
+        """``weigh`` of what ``known`` gave for the same context; of that it reads the moment, the placement, the products of
+        the page, ``repeat``, ``exclude``, ``candidates`` and ``allowed``."""
+        return self._weighed([known], [context])[0]
 
     def choose(self, weighed: Weighed, context: Context, *, n: int) -> Answer:
         """The second half: up to ``n`` of what is weighed, as far as ``context`` permits."""
@@ -170,8 +182,8 @@ class Recommender:
         except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
-    def _weighed(self, histories: Sequence[History], contexts: Sequence[Context]) -> list[Weighed]:
-        opened = [self._open(history, context) for history, context in zip(histories, contexts, strict=True)]
+    def _weighed(self, known: Sequence[Known], contexts: Sequence[Context]) -> list[Weighed]:
+        opened = [self._open(*one) for one in zip(known, contexts, strict=True)]
         found = [Weighed(one.known, one.rows, one.scores) for one in opened]
         for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
             places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
@@ -182,11 +194,8 @@ class Recommender:
                 found[place] = Weighed(opened[place].known, opened[place].rows, part)
         return found
 
-    def _open(self, history: History, context: Context) -> "_Open":
+    def _open(self, known: Known, context: Context) -> "_Open":
         """The history, its candidates, and their features, or scores where no ranker is asked."""
-        if context.placement == "order":
-            history = _with_order(history, context)
-        known = known_history(history, self.retrieval.ids, moment=context.moment)
         page, allowed = self._page(context), self._allowed(context)
         if context.placement in SHELVES and len(page):
             rows = around(self.retrieval, page, known, allowed=allowed)

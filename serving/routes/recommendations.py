@@ -1,5 +1,7 @@
 """What a shopper would like next."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -16,9 +18,10 @@ from serving.access import Caller, Worker, allow
 from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
+from serving.ranker import RankerLost
 from serving.routes.direct import Direct
-from serving.services.asked import UNSEEN, Question
-from serving.services.degrees import POPULAR
+from serving.services.asked import UNSEEN, Question, Visitor
+from serving.services.degrees import FULL, POPULAR
 from serving.services.recommend import (
     Sources,
     beside,
@@ -27,9 +30,12 @@ from serving.services.recommend import (
     recommend_page,
     repeat,
     rests_on_nobody,
+    to_weigh,
     visitor_of,
 )
 from serving.services.shelf import FIELDS, Filters
+
+log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=Direct)
 
@@ -242,24 +248,39 @@ def _history(steps: list[Step], now: datetime) -> History:
 
 async def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
     sources, first = _sources(worker), questions[0]
+    make: Callable[..., bytes] = partial(recommend_page, sources) if whole_page else partial(recommend, sources)
+    asked = questions if whole_page else first
     if not worker.store.is_sqlite and worker.crowded and all(map(rests_on_nobody, questions)):
-        make = partial(recommend_page, questions=questions) if whole_page else partial(recommend, question=first)
-        return _json(make(sources, UNSEEN, most=POPULAR))
-    visitor = await worker.look(partial(visitor_of, sources, first))
+        return _json(make(UNSEEN, asked, most=POPULAR))
+    visitor = await worker.look(partial(visitor_of, sources, first, read=bool(worker.rankers) and not worker.crowded))
     found = None if whole_page else repeat(sources, visitor, first)
     if found is not None:
         return _json(found)
+    await _weighed_beside(worker, sources, visitor, questions)
     if not whole_page and is_weighed(sources, visitor, first):  # choosing takes less than going to a thread and back
-        return _json(recommend(sources, visitor, first))
-    make = (
-        partial(recommend_page, sources, visitor, questions)
-        if whole_page
-        else partial(recommend, sources, visitor, first)
-    )
+        return _json(make(visitor, asked))
     try:
-        return _json(await worker.answer(make))
+        return _json(await worker.answer(partial(make, visitor, asked)))
     except DataError as error:
         raise Problem(404, str(error)) from error
+
+
+async def _weighed_beside(worker: Live, sources: Sources, visitor: Visitor, questions: list[Question]) -> None:
+    """Have what the answers will rest on weighed by a ranker, as far as there is one, and time."""
+    current = worker.champions.recommender
+    if not worker.rankers or worker.crowded or current is None or sources.model is not current.model:
+        return
+    for question in questions:
+        one = to_weigh(sources, visitor, question)
+        if one is None or worker.budget.degree(visitor.seconds, waited=worker.rankers.expected_wait) != FULL:
+            continue
+        try:
+            weighed, seconds = await worker.rankers.weigh(current.model, one.known, one.context)
+        except RankerLost as error:
+            log.warning("%s; the worker weighs by itself", error)
+            return
+        worker.budget.weighed(FULL, seconds)
+        one.memory.keep(weighed)
 
 
 def _sources(worker: Live) -> Sources:

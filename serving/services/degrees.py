@@ -61,6 +61,11 @@ class Budget:
         """An answer of ``degree`` was given and took the processor for ``seconds``."""
         with self._lock:
             self._latest.append(degree)
+        self.weighed(degree, seconds)
+
+    def weighed(self, degree: str, seconds: float) -> None:
+        """What an answer of ``degree`` will rest on took a processor for ``seconds``."""
+        with self._lock:
             if degree in self._took:
                 self._took[degree].append(seconds)
 

@@ -11,7 +11,7 @@ import numpy as np
 from regulars.errors import DataError
 from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context
-from regulars.models.history import NOTHING, History
+from regulars.models.history import NOTHING, History, Known
 from regulars.models.recommender import Recommender, Weighed
 from serving.metrics import ANSWERS
 from serving.services.asked import Question, Visitor
@@ -40,12 +40,20 @@ class Sources:
     budget: Budget
 
 
-def visitor_of(sources: Sources, question: Question) -> Visitor:
-    """What who asks did since publishing."""
+def visitor_of(sources: Sources, question: Question, *, read: bool = False) -> Visitor:
+    """What who asks did since publishing; with ``read`` all that is known of them is at hand where it will be needed."""
     began = time.perf_counter()
     newest = _newest(sources.store, sources.shelf, question)
     state = None if len(question.history.product_ids) or not any(question.who) else tuple(newest)
-    return Visitor(newest, state, time.perf_counter() - began)
+    visitor = Visitor(newest, state, time.perf_counter() - began)
+    if read and state is not None and not _is_answered(sources, visitor, question):
+        _known(sources, visitor, question)
+        visitor = replace(visitor, seconds=time.perf_counter() - began)
+    return visitor
+
+
+def _is_answered(sources: Sources, visitor: Visitor, question: Question) -> bool:
+    return sources.shelf.answered.get((sources.policy, question), state=visitor.state) is not None
 
 
 def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | None:
@@ -58,6 +66,26 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | No
     sources.budget.remembered()
     ANSWERS.labels(FULL, question.placement).inc()
     return found.give(sources.log, sources.clock)
+
+
+@dataclass(frozen=True)
+class ToWeigh:
+    """What the model must weigh, and where what it found is kept for the answer."""
+
+    known: Known
+    context: Context
+    memory: Memory[Weighed]
+
+
+def to_weigh(sources: Sources, visitor: Visitor, question: Question) -> ToWeigh | None:
+    """What an answer to the question rests on and is not weighed yet; None where that cannot be told beforehand."""
+    if sources.model is None or visitor.state is None or question.after is not None:
+        return None
+    context = _context(sources.model.retrieval.ids, sources.shelf, question, (), sources.clock.shop)
+    memory = _memory(sources, visitor, question, question.filters, context)
+    if memory is None or memory.recall() is not None:
+        return None
+    return ToWeigh(sources.model.known(_known(sources, visitor, question), context), context, memory)
 
 
 def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
@@ -149,7 +177,7 @@ def _answers(
         history = NOTHING  # what is popular rests on nobody's history
     else:
         unread = False
-        history = _recalled(shelf, key, state, lambda: _history(store, shelf, first, visitor.newest, clock))
+        history = _known(sources, visitor, first)
     country = first.country
     if country is None and first.customer_id and not unread and not len(history.product_ids):
         profile = profile_of(store, first.customer_id)
@@ -178,6 +206,18 @@ def _memory(
     """Where what is weighed for ``context`` is remembered; None where nothing of who asks may be."""
     key = (sources.policy, first.who, filters, context.of_weighing)
     return None if visitor.state is None else Memory(sources.shelf.remembered, key, visitor.state)
+
+
+def _known(sources: Sources, visitor: Visitor, question: Question) -> History:
+    """All that is known of who asks, and what the question itself tells."""
+
+    def read() -> History:
+        known = history_of(
+            sources.store, sources.shelf, question.customer_id or None, visitor.newest, clock=sources.clock
+        )
+        return joined_by_time(known, _in_shop_time(question.history, sources.clock))
+
+    return _recalled(sources.shelf, ("history", question.who), visitor.state, read)
 
 
 def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:
@@ -227,12 +267,6 @@ def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
     if question.anonymous_id or question.session_id:
         return newest_of_visitor(store, anonymous_id=question.anonymous_id, session_id=question.session_id)
     return ()
-
-
-def _history(store: Store, shelf: Shelf, question: Question, newest: Newest, clock: Clock) -> History:
-    """All that is known of who asks, and what the question itself tells."""
-    known = history_of(store, shelf, question.customer_id or None, newest, clock=clock)
-    return joined_by_time(known, _in_shop_time(question.history, clock))
 
 
 def _in_shop_time(history: History, clock: Clock) -> History:

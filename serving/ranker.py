@@ -1,0 +1,224 @@
+"""One process that weighs for a worker: both ends of the socket between them.
+
+A ranker is forked from its worker and shares all that is there by then, the model above all, so that it takes little memory.
+What it was forked with is all it knows; it answers in the order in which it is asked, and ends with its worker.
+"""
+
+import asyncio
+import gc
+import logging
+import os
+import pickle  # between a process and its own fork only
+import signal
+import socket
+import struct
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+from regulars.errors import RegularsError
+from regulars.models.asking import Context
+from regulars.models.history import Known
+from regulars.models.recommender import Recommender
+
+MASKS = 32
+LENGTH = struct.Struct("!I")
+AT_ONCE = 1 << 20
+
+Mask = NDArray[np.bool_]
+Told = tuple[NDArray[np.int64], NDArray[np.float64], float]
+
+log = logging.getLogger(__name__)
+
+
+class RankerLost(RegularsError):
+    """A ranker ended, failed or did not answer in time; the question can be weighed elsewhere."""
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A question to a ranker; ``answer`` will hold rows, scores, and the seconds of a processor that they took."""
+
+    known: Known
+    context: Context
+    answer: asyncio.Future[Told]
+    came: float
+
+
+class Ranker:
+    """The worker's end, used by one event loop; ``settled`` is told of each question that is none any more: after how many
+    seconds its answer came, None where it was lost."""
+
+    def __init__(self, model: Recommender, *, settled: Callable[[float | None], object]) -> None:
+        self.model, self.alive = model, True
+        self.asked = deque[Asked]()
+        self._settled, self._began, self._retired = settled, 0.0, False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._masks, self._got = _Masks(), bytearray()
+        self._socket, theirs = socket.socketpair()
+        self._pid = os.fork()
+        if self._pid == 0:
+            _answer_all(model, theirs)
+        theirs.close()
+
+    def ask(self, one: Asked) -> None:
+        """Have it answered, or lost where the process is gone."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._loop.add_reader(self._socket.fileno(), self._read)
+        if not self.asked:
+            self._began = time.perf_counter()
+        self.asked.append(one)
+        try:
+            _send(self._socket, (one.known, _said(one.context), *self._masks.told(one.context.allowed)))
+        except OSError:
+            self.end()
+
+    def retire(self) -> None:
+        """End once what was asked is answered."""
+        self._retired = True
+        if not self.asked:
+            self.end()
+
+    def end(self) -> None:
+        """End now; what was asked is lost."""
+        if self.alive:
+            self.alive = False
+            if self._loop is not None:
+                self._loop.remove_reader(self._socket.fileno())
+            self._socket.close()
+            with suppress(ProcessLookupError, ChildProcessError):
+                os.kill(self._pid, signal.SIGKILL)
+                os.waitpid(self._pid, 0)
+        while self.asked:
+            self._settle(RankerLost("a ranker ended before it had answered"))
+
+    def _read(self) -> None:
+        try:
+            part = self._socket.recv(AT_ONCE)
+        except OSError:
+            part = b""
+        if not part:
+            log.error("a ranker ended by itself; another one takes its place")
+            self.end()
+            return
+        self._got += part
+        while len(self._got) >= LENGTH.size:
+            end = LENGTH.size + LENGTH.unpack_from(self._got)[0]
+            if len(self._got) < end:
+                return
+            told = pickle.loads(self._got[LENGTH.size : end])
+            del self._got[:end]
+            self._settle(RankerLost(f"weighing failed: {told}") if isinstance(told, str) else told)
+        if self._retired and not self.asked:
+            self.end()
+
+    def _settle(self, told: Told | RankerLost) -> None:
+        one, began, self._began = self.asked.popleft(), self._began, time.perf_counter()
+        lost = isinstance(told, RankerLost)
+        if not one.answer.done():  # else who asked is gone
+            if isinstance(told, RankerLost):
+                one.answer.set_exception(told)
+            else:
+                one.answer.set_result(told)
+        self._settled(None if lost else self._began - began)
+
+
+class _Masks:
+    """The masks that both ends know, the latest used: each end does the same in the same order."""
+
+    def __init__(self) -> None:
+        self._kept = OrderedDict[int, Mask]()
+
+    def told(self, mask: Mask | None) -> tuple[int | None, Mask | None]:
+        """By what the other end finds ``mask``: a number, and the mask itself where it does not know that."""
+        if mask is None:
+            return None, None
+        number = id(mask)  # of no other mask as long as this one is kept
+        sent = None if number in self._kept else mask
+        self.found(number, sent)
+        return number, sent
+
+    def found(self, number: int | None, sent: Mask | None) -> Mask | None:
+        """The mask that the other end told."""
+        if number is None:
+            return None
+        mask = self._kept.pop(number) if sent is None else sent
+        self._kept[number] = mask
+        if len(self._kept) > MASKS:
+            self._kept.popitem(last=False)
+        return mask
+
+
+def _said(context: Context) -> tuple[Any, ...]:
+    """What weighing reads of a context, but for its mask."""
+    return (
+        context.moment, context.placement, context.product_ids, context.repeat, context.exclude, context.candidates
+    )  # fmt: skip
+
+
+def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
+    """What a ranker does: answer until there is nobody to ask."""
+    failed = 1
+    try:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal tells all; the worker ends this one
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        gc.disable()  # arrays make no circles, and looking for some would copy what is shared
+        _close_all_but(questions.fileno())
+        masks = _Masks()
+        while (message := _received(questions)) is not None:
+            known, said, *mask = pickle.loads(message)
+            _send(questions, _weighed(model, known, said, masks.found(*mask)))
+        failed = 0
+    except BaseException as error:
+        os.write(2, f"a ranker failed: {error!r}\n".encode())
+    os._exit(failed)  # nothing of the worker's is to be tidied up
+
+
+def _weighed(model: Recommender, known: Known, said: tuple[Any, ...], allowed: Mask | None) -> Told | str:
+    moment, placement, product_ids, repeat, exclude, candidates = said
+    began = time.thread_time()
+    try:
+        found = model.weigh_known(
+            known,
+            Context(moment, placement, product_ids, repeat, exclude, allowed=allowed, candidates=candidates),
+        )
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    return found.rows, found.scores, time.thread_time() - began
+
+
+def _send(to: socket.socket, told: object) -> None:
+    message = pickle.dumps(told, protocol=5)
+    to.sendall(LENGTH.pack(len(message)) + message)
+
+
+def _received(questions: socket.socket) -> bytes | None:
+    """The next message, None at the end."""
+    head = _exactly(questions, LENGTH.size)
+    return None if head is None else _exactly(questions, LENGTH.unpack(head)[0])
+
+
+def _exactly(questions: socket.socket, count: int) -> bytes | None:
+    got = bytearray()
+    while len(got) < count:
+        part = questions.recv(count - len(got))
+        if not part:
+            return None
+        got += part
+    return bytes(got)
+
+
+def _close_all_but(kept: int) -> None:
+    """The worker's port and its database among the rest: they are not this process's to hold open."""
+    for one in map(int, os.listdir("/proc/self/fd")):
+        if one > 2 and one != kept:
+            with suppress(OSError):
+                os.close(one)

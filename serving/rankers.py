@@ -1,0 +1,119 @@
+"""Processes beside a worker that weigh for it.
+
+Python's interpreter has one lock, and an answer gives it up and wants it back some fifteen times while it is made: made in
+threads, answers, the event loop and the driver wait for each other while processors are idle.
+"""
+
+import asyncio
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from statistics import median
+
+from regulars.models.asking import Context
+from regulars.models.history import Known
+from regulars.models.recommender import Recommender, Weighed
+from serving.ranker import Asked, Ranker, RankerLost
+from serving.slots import REMEMBERED
+
+AHEAD = 2  # so that a ranker has the next question when it has answered one
+PATIENCE_S = 2.0
+PAUSE_S = 1.0  # after one that ended by itself: what ended it may end the next
+
+
+class Rankers:
+    """``count`` rankers of one event loop, none where the system does not fork; ``observe`` is told each wait in seconds."""
+
+    def __init__(self, count: int, *, observe: Callable[[float], None] = lambda _: None) -> None:
+        self._count = count if sys.platform == "linux" else 0
+        self._observe = observe
+        self._model: Recommender | None = None
+        self._running: list[Ranker] = []
+        self._queue = deque[Asked]()
+        self._took = deque[float](maxlen=REMEMBERED)
+        self._not_before = 0.0
+
+    def __bool__(self) -> bool:
+        return self._count > 0
+
+    @property
+    def waiting(self) -> int:
+        """How many questions wait to be begun."""
+        return len(self._queue)
+
+    @property
+    def expected_wait(self) -> float:
+        """The seconds that who comes now would wait: those before them by what one takes in the middle."""
+        before = len(self._queue) + sum(len(one.asked) for one in self._running)
+        return before * median(self._took) / self._count if before and self._took else 0.0
+
+    def prepare(self, model: Recommender) -> None:
+        """Have rankers of ``model``; those of another one end once they have answered what they were asked."""
+        self._model, kept, now = model, [], time.monotonic()
+        for one in self._running:
+            if not one.alive:
+                self._not_before = now + PAUSE_S
+            elif one.model is model:
+                kept.append(one)
+            else:
+                one.retire()
+        missing = self._count - len(kept) if now >= self._not_before else 0
+        self._running = kept + [Ranker(model, settled=self._settled) for _ in range(missing)]
+
+    async def weigh(self, model: Recommender, known: Known, context: Context) -> tuple[Weighed, float]:
+        """``model.weigh_known``, and the seconds of a processor that it took.
+
+        Raises:
+            RankerLost: where no ranker answers.
+        """
+        one = Asked(known, context, asyncio.get_running_loop().create_future(), time.perf_counter())
+        self._queue.append(one)
+        if model is not self._model:
+            self.prepare(model)
+        self._begin()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                rows, scores, seconds = await one.answer
+        except TimeoutError:
+            self._give_up(one)
+            raise RankerLost(f"no ranker answered within {PATIENCE_S:g} seconds") from None
+        return Weighed(known, rows, scores), seconds
+
+    def stop(self) -> None:
+        """End all of them."""
+        ended, self._model, self._running = self._running, None, []
+        for one in ended:
+            one.end()
+
+    def _settled(self, seconds: float | None) -> None:
+        if seconds is not None:
+            self._took.append(seconds)
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hand questions that wait to rankers that have room."""
+        alive = [one for one in self._running if one.alive]
+        if self._model is not None and self._queue and len(alive) < self._count:
+            self.prepare(self._model)
+            alive = self._running
+        while self._queue:
+            ranker = min(alive, key=lambda one: len(one.asked), default=None)
+            if ranker is not None and len(ranker.asked) >= AHEAD:
+                return
+            one = self._queue.popleft()
+            if one.answer.done():
+                continue
+            self._observe(time.perf_counter() - one.came)
+            if ranker is None:
+                one.answer.set_exception(RankerLost("no ranker runs at the moment"))
+            else:
+                ranker.ask(one)
+
+    def _give_up(self, asked: Asked) -> None:
+        with suppress(ValueError):
+            self._queue.remove(asked)
+        for one in self._running:
+            if asked in one.asked:
+                one.end()
