@@ -170,7 +170,7 @@ def _over_http(
         again = [loaded(wrk, address, key, shop.customers[:AGAIN], shop.home, start=0) for _ in range(4)][1:]
         events = _batches(wrk, address, key, shop.home)
         before = _memory(address)
-        yield {"task": "memory of one worker", "megabytes": before}
+        yield {"task": "memory of all processes, one worker", "megabytes": before}
         if asked.uptime and not env:
             _requests(wrk, address, key, shop, asked.uptime)
             after = _memory(address)
@@ -189,11 +189,11 @@ def _over_http(
     if mlflow:
         yield {"task": "mlflow models serve, the same model", "per_second": mlflow, "ratio": mlflow / bare.per_second}
     yield {"task": f"durable events, batches of {BATCH}", "per_second": events}
+    if env:
+        yield _further_worker(wrk, shop, key)
     workers = 2 if env else 1
     with _served(workers) as (address, _):
         until_idle()
-        if workers > 1:
-            yield {"task": "memory of two workers, each", "megabytes": _memory(address)}
         rate = OFFERED.get(products, 400)
         words = [sys.executable, "-m", "benchmarks.open_loop", address, key, names, "--rate", rate]
         words += ["--events", EVENTS_PER_SECOND, "--seconds", asked.seconds]
@@ -277,12 +277,24 @@ def _requests(wrk: str, address: str, key: str, shop: MadeShop, count: int) -> N
         done += SECONDS * loaded(wrk, address, key, shop.customers, shop.home, start=start).per_second
 
 
+def _further_worker(wrk: str, shop: MadeShop, key: str) -> Row:
+    """Megabytes that one worker and two of them take, once they answered, and so what the second one adds."""
+    took = []
+    for workers in (1, 2):
+        with _served(workers) as (address, _):
+            until_idle()
+            for number in range(2 * workers):
+                loaded(wrk, address, key, shop.customers, shop.home, start=number * len(shop.customers) // 4)
+            took.append(_memory(address))
+    return {"task": "memory of all processes, one and two workers", "megabytes": took, "further": took[1] - took[0]}
+
+
 def _memory(address: str) -> float:
-    """Megabytes that the workers hold for themselves, in the mean; what they map together is not counted."""
+    """Megabytes of all processes of the service, those that share a page counting their part of it (Linux: PSS)."""
     port = address.rpartition(":")[2]
     servers = [found for found in psutil.process_iter(["cmdline"]) if port in (found.info["cmdline"] or ())]
-    workers = [child for server in servers for child in server.children() if "spawn_main" in " ".join(child.cmdline())]
-    return float(np.mean([worker.memory_full_info().uss / 2**20 for worker in workers]))
+    tree = {one.pid: one for server in servers for one in (server, *server.children(recursive=True))}
+    return float(sum(one.memory_full_info().pss for one in tree.values()) / 2**20)
 
 
 def _bearer(key: str) -> dict[str, str]:

@@ -14,7 +14,9 @@ from fastapi.security import HTTPBearer
 
 from serving.live import Live
 from serving.problems import Problem
-from serving.services.keys import valid_key
+from serving.services.keys import key_asked, valid_key_in
+from serving.store.keys import KeyRow
+from serving.store.prepared import Asked, Found, rows_of_each
 
 LONGEST_TOKEN_S = 3_600
 # for the documentation's button only: a key may come in other ways, and what is wrong with it is said below
@@ -70,8 +72,37 @@ class Allow:
     def found(self, request: Request) -> Caller:
         """The same, for a thread that may wait for the store."""
         worker: Live = request.app.state.live
-        key, token = header_key(request.headers.get("authorization")), request.headers.get("x-customer-token")
+        key, token = _header_key(request), request.headers.get("x-customer-token")
         return caller_of(worker, request, key, scopes=self.scopes, token=token)
+
+
+@dataclass(frozen=True)
+class Pending:
+    """Who sends a request, for an endpoint that looks that up together with what it needs beside."""
+
+    worker: Live
+    request: Request
+    scopes: tuple[str, ...]
+    asked: Asked
+
+    def caller(self, found: Found) -> Caller:
+        """Who it is by what ``asked`` found; raises Problem as ``caller_of``."""
+        token = self.request.headers.get("x-customer-token")
+        return _caller(self.worker, self.request, valid_key_in(found), scopes=self.scopes, token=token)
+
+
+class AllowLater(Allow):
+    """The same for an endpoint that takes a ``Pending``."""
+
+    async def of(self, request: Request) -> Pending:  # type: ignore[override]
+        """Who sends ``request``, not looked up yet; raises Problem 401 without a key and 429 as ``caller_of``."""
+        worker = await live_of(request)
+        return Pending(worker, request, self.scopes, _key_asked(worker, request, _header_key(request)))
+
+
+def allow_later(*scopes: str) -> AllowLater:
+    """``allow`` for an endpoint that finds out by itself who asks."""
+    return AllowLater(scopes)
 
 
 def allow(*scopes: str) -> Allow:
@@ -88,10 +119,18 @@ def caller_of(
         Problem: 401 without a valid key or with a wrong token, 403 where the key's scope or origin does not fit, 429 where
             the address or the key asked too often.
     """
+    (found,) = rows_of_each(worker.store, _key_asked(worker, request, key))
+    return _caller(worker, request, valid_key_in(found), scopes=scopes, token=token)
+
+
+def _key_asked(worker: Live, request: Request, key: str | None) -> Asked:
     _not_too_often(worker.per_address.wait(request.client.host if request.client else ""), "this address")
     if key is None:
         raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
-    row = valid_key(worker.store, key)
+    return key_asked(key)
+
+
+def _caller(worker: Live, request: Request, row: KeyRow | None, *, scopes: Sequence[str], token: str | None) -> Caller:
     if row is None:
         raise Problem(401, "the key is not valid", headers=CHALLENGE)
     _not_too_often(worker.per_key.wait(row.key_id), "this key")
@@ -106,6 +145,10 @@ def caller_of(
 def _not_too_often(wait_s: int, who: str) -> None:
     if wait_s:
         raise Problem(429, f"{who} asks too often, again in {wait_s} s", headers={"Retry-After": str(wait_s)})
+
+
+def _header_key(request: Request) -> str | None:
+    return header_key(request.headers.get("authorization"))
 
 
 def header_key(authorization: str | None) -> str | None:

@@ -24,6 +24,8 @@ from serving.services.shelf import Shelf, load_shelf, told_since
 from serving.slots import Slots
 from serving.store.database import Store
 from serving.store.generations import current_generation
+from serving.store.prepared import Asked, Found, rows_of_each
+from serving.store.reader import GroupReader
 from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
@@ -49,6 +51,7 @@ class Live:
     per_address: Rate = field(init=False)
     budget: Budget = field(init=False)
     writer: GroupWriter = field(init=False)
+    reader: GroupReader | None = field(init=False)
     shown: ShownLog = field(init=False)
     answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE, observe=WAITED.observe))
     rankers: Rankers = field(init=False)
@@ -62,6 +65,7 @@ class Live:
         self.budget = Budget(self.settings.time_budget_ms / 1_000)
         self.rankers = Rankers(self.settings.rankers, observe=WAITED.observe)
         self.writer = GroupWriter(self.store)
+        self.reader = None if self.store.is_sqlite else GroupReader(self.store)
         self.shown = ShownLog(self.store, self.writer)
 
     def refresh(self) -> None:
@@ -95,6 +99,8 @@ class Live:
         if self.champions.recommender is not None:
             self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
         self.writer.start()
+        if self.reader is not None:
+            self.reader.start()
         Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
 
     def stop(self) -> None:
@@ -105,6 +111,8 @@ class Live:
         except Exception:
             log.exception("what was shown last could not be written")
         self.writer.stop()
+        if self.reader is not None:
+            self.reader.stop()
         self.store.close()
 
     def missing(self) -> list[str]:
@@ -144,11 +152,17 @@ class Live:
             return find()
         return await self.looking.run(lambda _: find())
 
+    async def rows(self, *asked: Asked) -> list[Found]:
+        """The rows of each SELECT, as they are committed by now; raises Overloaded where too many look already."""
+        if self.reader is None:  # as in ``look``
+            return rows_of_each(self.store, *asked)
+        return await self.reader.rows(*asked)
+
     @property
     def crowded(self) -> bool:
-        """Whether a look into the store and an answer after it would wait for longer than the time budget."""
-        ranking = self.rankers.expected_wait if self.rankers else self.answering.expected_wait
-        return self.looking.expected_wait + ranking > self.budget.seconds
+        """Whether an answer would wait for longer than the time budget."""
+        waiting = self.rankers if self.rankers else self.answering
+        return waiting.expected_wait > self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.

@@ -1,6 +1,7 @@
 """What a shopper would like next."""
 
 import logging
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from features.interactions import KIND_OF_EVENT
 from regulars.errors import DataError
 from regulars.models.history import NEWEST, NOTHING, History
-from serving.access import Caller, Worker, allow
+from serving.access import Caller, Pending, Worker, allow, allow_later
 from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
@@ -26,6 +27,7 @@ from serving.services.recommend import (
     Sources,
     beside,
     is_weighed,
+    looks,
     recommend,
     recommend_page,
     repeat,
@@ -34,12 +36,15 @@ from serving.services.recommend import (
     visitor_of,
 )
 from serving.services.shelf import FIELDS, Filters
+from serving.store.writer import Overloaded
 
 log = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1", tags=["recommendations"], route_class=Direct)
 
-Asker = Annotated[Caller, Depends(allow("storefront", "lists", "events"))]
+SCOPES = ("storefront", "lists", "events")
+Asker = Annotated[Caller, Depends(allow(*SCOPES))]
+Asking = Annotated[Pending, Depends(allow_later(*SCOPES))]
 Id = Annotated[str, Field(min_length=1, max_length=512)]
 Placement = Literal["home", "product", "cart", "category", "search", "order", "email"]
 
@@ -173,10 +178,9 @@ class Recommendations(BaseModel):
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-async def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked, Query()]) -> Response:
+async def recommendations(worker: Worker, pending: Asking, asked: Annotated[Asked, Query()]) -> Response:
     """For a known customer, a visitor without a name, a product's page or a cart."""
-    question = _question(asked, caller)
-    return await _answered(worker, [question], whole_page=False)
+    return await _answered(worker, pending, asked, lambda caller: [_question(asked, caller)], whole_page=False)
 
 
 @router.post(
@@ -185,13 +189,15 @@ async def recommendations(worker: Worker, caller: Asker, asked: Annotated[Asked,
     response_model=None,
     responses=describe(401, 403, 404, 422, 503) | {200: {"model": Recommendations}},
 )
-async def recommendations_of(worker: Worker, caller: Asker, asked: AskedMore) -> Response:
+async def recommendations_of(worker: Worker, pending: Asking, asked: AskedMore) -> Response:
     """``placements`` are answered as `placements`, in order, under one recommendation_id; each has its own items."""
-    base = _question(asked, caller, history=_history(asked.history, worker.shop_time()))
-    base = replace(base, candidates=None if asked.candidates is None else tuple(asked.candidates))
-    if asked.placements is None:
-        return await _answered(worker, [base], whole_page=False)
-    return await _answered(worker, [_slot_question(base, slot) for slot in asked.placements], whole_page=True)
+
+    def questions(caller: Caller) -> list[Question]:
+        base = _question(asked, caller, history=_history(asked.history, worker.shop_time()))
+        base = replace(base, candidates=None if asked.candidates is None else tuple(asked.candidates))
+        return [base] if asked.placements is None else [_slot_question(base, slot) for slot in asked.placements]
+
+    return await _answered(worker, pending, asked, questions, whole_page=asked.placements is not None)
 
 
 def _question(asked: Asked, caller: Caller, *, history: History = NOTHING) -> Question:
@@ -246,21 +252,35 @@ def _history(steps: list[Step], now: datetime) -> History:
     return History([steps[place].product_id for place in order], at[order], [kinds[place] for place in order])
 
 
-async def _answered(worker: Live, questions: list[Question], *, whole_page: bool) -> Response:
-    sources, first = _sources(worker), questions[0]
-    make: Callable[..., bytes] = partial(recommend_page, sources) if whole_page else partial(recommend, sources)
-    asked = questions if whole_page else first
-    if not worker.store.is_sqlite and worker.crowded and all(map(rests_on_nobody, questions)):
-        return _json(make(UNSEEN, asked, most=POPULAR))
-    visitor = await worker.look(partial(visitor_of, sources, first, read=bool(worker.rankers) and not worker.crowded))
-    found = None if whole_page else repeat(sources, visitor, first)
-    if found is not None:
-        return _json(found)
-    await _weighed_beside(worker, sources, visitor, questions)
-    if not whole_page and is_weighed(sources, visitor, first):  # choosing takes less than going to a thread and back
-        return _json(make(visitor, asked))
+async def _answered(
+    worker: Live, pending: Pending, asked: Asked, ask: Callable[[Caller], list[Question]], *, whole_page: bool
+) -> Response:
+    """``ask`` says what is asked, once it is known who does."""
+    began, told = time.perf_counter(), (asked.customer_id, asked.anonymous_id, asked.session_id)
+    sources = None if worker.shelf is None else _sources(worker)
+    read = not worker.crowded
     try:
-        return _json(await worker.answer(partial(make, visitor, asked)))
+        key, *found = await worker.rows(
+            pending.asked, *(() if sources is None else looks(sources.shelf, told, published=read))
+        )
+        questions, sources = ask(pending.caller(key)), sources or _sources(worker)
+        if questions[0].who != told:  # a token tells who it is
+            found = await worker.rows(*looks(sources.shelf, questions[0].who, published=read))
+    except Overloaded as error:
+        raise Problem(503, "too many ask at once, try again", headers={"Retry-After": "1"}) from error
+    visitor = visitor_of(sources, questions[0], found, seconds=time.perf_counter() - began)
+    repeated = None if whole_page else repeat(sources, visitor, questions[0])
+    if repeated is not None:
+        return _json(repeated)
+    await _weighed_beside(worker, sources, visitor, questions)
+    asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])
+    make: Callable[..., bytes] = partial(asked_of, sources)
+    if not whole_page and is_weighed(sources, visitor, questions[0]):  # choosing takes less than a thread
+        return _json(make(visitor, one))
+    if worker.crowded and all(map(rests_on_nobody, questions)):  # nothing is read, so nobody is kept waiting
+        return _json(make(UNSEEN, one, most=POPULAR))
+    try:
+        return _json(await worker.answer(partial(make, visitor, one)))
     except DataError as error:
         raise Problem(404, str(error)) from error
 

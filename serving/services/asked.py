@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from regulars.models.history import NOTHING, History
-from serving.services.history import Newest
+from serving.services.history import Newest, Who
 from serving.services.shelf import Filters
 
 
@@ -29,7 +29,7 @@ class Question:
     after: str | None = None
 
     @property
-    def who(self) -> tuple[str | None, str | None, str | None]:
+    def who(self) -> Who:
         """Who asks, by each of their names."""
         return (self.customer_id, self.anonymous_id, self.session_id)
 

@@ -12,9 +12,8 @@ from features.interactions import KINDS
 from regulars.ids import IdMap, Numbered, joined
 from regulars.models.history import NEWEST, NOTHING, History
 from serving.services.shelf import Shelf
-from serving.store.database import Store
-from serving.store.events import Covered, touched_by_customer, touched_by_visitor
-from serving.store.published import history_body
+from serving.store.events import by_customer, by_visitor
+from serving.store.prepared import Asked
 
 KIND_IDS = IdMap(KINDS)
 BYTES_EACH = 13
@@ -61,22 +60,23 @@ class Clock:
 
 
 Newest = Sequence[tuple[datetime, str]]
+Who = tuple[str | None, str | None, str | None]  # customer_id, anonymous_id, session_id
 
 
-def newest_of_customer(store: Store, customer_id: str, *, covered: Covered) -> Newest:
-    """What a customer did beyond ``covered``, the events that the published history holds already; newest first."""
-    return touched_by_customer(store, customer_id, covered=covered, limit=NEWEST)
+def newest_asked(shelf: Shelf, who: Who) -> Asked | None:
+    """What finds what a customer did beyond the published history, else what a visitor without a name did, by anonymous_id or in a
+    session; never what another named customer did. None of nobody. To be read by ``touched_in``."""
+    customer_id, anonymous_id, session_id = who
+    if customer_id:
+        return by_customer(customer_id, covered=shelf.covered, limit=NEWEST)
+    if anonymous_id or session_id:
+        return by_visitor(anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
+    return None
 
 
-def newest_of_visitor(store: Store, *, anonymous_id: str | None, session_id: str | None) -> Newest:
-    """What a visitor without a name did, by anonymous_id, else in a session; never what a named customer did."""
-    return touched_by_visitor(store, anonymous_id=anonymous_id, session_id=session_id, limit=NEWEST)
-
-
-def history_of(store: Store, shelf: Shelf, customer_id: str | None, newest: Newest, *, clock: Clock) -> History:
-    """What ``shelf``'s generation holds of a customer (None: of nobody), and then ``newest``; empty where nothing is known."""
-    body = None if customer_id is None else history_body(store, shelf.generation, customer_id)
-    return joined_by_time(NOTHING if body is None else unpack(body, shelf.published_ids), happened(newest, clock))
+def published_in(shelf: Shelf, body: bytes | None) -> History:
+    """A history as ``shelf``'s generation holds it; empty where it holds none."""
+    return NOTHING if body is None else unpack(body, shelf.published_ids)
 
 
 def joined_by_time(first: History, then: History) -> History:

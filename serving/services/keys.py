@@ -9,7 +9,8 @@ from datetime import datetime
 
 from regulars.errors import DataError
 from serving.store.database import Store
-from serving.store.keys import KeyRow, add_key, all_keys, key_by_hash, mark_revoked
+from serving.store.keys import KeyRow, add_key, all_keys, by_hash, key_in, mark_revoked
+from serving.store.prepared import Asked, Found, rows_of_each
 
 SCOPES = ("storefront", "events", "lists", "models", "admin")
 PREFIX = "rg"
@@ -59,10 +60,20 @@ def revoke_key(store: Store, *, key_id: str, now: datetime) -> None:
         raise DataError(f"there is no key {key_id}; `regulars keys list` shows all")
 
 
-def valid_key(store: Store, key: str) -> KeyRow | None:
-    """The valid key that ``key`` is, or None; found by its hash, so that comparing takes equally long for all."""
-    row = key_by_hash(store, _hash(key))
+def key_asked(key: str) -> Asked:
+    """What finds the key that ``key`` is, by its hash, so that comparing takes equally long for all; see ``valid_key_in``."""
+    return by_hash(_hash(key))
+
+
+def valid_key_in(found: Found) -> KeyRow | None:
+    """The valid key that ``key_asked`` found, or None."""
+    row = key_in(found)
     return row if row is not None and row.revoked_at is None else None
+
+
+def valid_key(store: Store, key: str) -> KeyRow | None:
+    """The valid key that ``key`` is, or None."""
+    return valid_key_in(rows_of_each(store, key_asked(key))[0])
 
 
 def _hash(key: str) -> str:

@@ -17,12 +17,16 @@ from serving.metrics import ANSWERS
 from serving.services.asked import Question, Visitor
 from serving.services.degrees import FULL, POPULAR, Budget, answer
 from serving.services.given import Given, given
-from serving.services.history import Clock, Newest, history_of, joined_by_time, newest_of_customer, newest_of_visitor
+from serving.services.history import Clock, Who, happened, joined_by_time, newest_asked, published_in
 from serving.services.remembered import Memory
 from serving.services.shelf import Filters, Shelf
 from serving.store.database import Store
-from serving.store.published import profile_of
+from serving.store.events import touched_in
+from serving.store.prepared import Asked, Found, rows_of_each
+from serving.store.published import history_asked, history_body, profile_of
 from serving.store.shown import ShownLog
+
+PUBLISHED = ()  # the state of what only another generation changes
 
 T = TypeVar("T")
 
@@ -40,20 +44,34 @@ class Sources:
     budget: Budget
 
 
-def visitor_of(sources: Sources, question: Question, *, read: bool = False) -> Visitor:
-    """What who asks did since publishing; with ``read`` all that is known of them is at hand where it will be needed."""
-    began = time.perf_counter()
-    newest = _newest(sources.store, sources.shelf, question)
+def looks(shelf: Shelf, who: Who, *, published: bool = True) -> list[Asked]:
+    """The statements that tell what is known of ``who`` and is not at hand; ``published``: also what was published of them."""
+    newest, customer_id = newest_asked(shelf, who), who[0]
+    asked = [] if newest is None else [newest]
+    if published and customer_id and _published(shelf, customer_id) is None:
+        asked.append(history_asked(shelf.generation, customer_id))
+    return asked
+
+
+def visitor_of(
+    sources: Sources, question: Question, found: Sequence[Found] | None = None, *, seconds: float = 0.0
+) -> Visitor:
+    """What who asks did since publishing, by what ``looks`` found within ``seconds``; looked up now where that is not given."""
+    shelf, began = sources.shelf, time.perf_counter()
+    if found is None:
+        found = rows_of_each(sources.store, *looks(shelf, question.who))
+    newest = touched_in(found[0]) if found else []
+    if len(found) > 1 and question.customer_id:
+        body = found[1][0][0] if found[1] else None
+        shelf.remembered.put(("published", question.customer_id), published_in(shelf, body), state=PUBLISHED)
     state = None if len(question.history.product_ids) or not any(question.who) else tuple(newest)
-    visitor = Visitor(newest, state, time.perf_counter() - began)
-    if read and state is not None and not _is_answered(sources, visitor, question):
-        _known(sources, visitor, question)
-        visitor = replace(visitor, seconds=time.perf_counter() - began)
-    return visitor
+    return Visitor(newest, state, seconds + time.perf_counter() - began)
 
 
-def _is_answered(sources: Sources, visitor: Visitor, question: Question) -> bool:
-    return sources.shelf.answered.get((sources.policy, question), state=visitor.state) is not None
+def _published(shelf: Shelf, customer_id: str) -> History | None:
+    """What was published of a customer, where it is at hand."""
+    found: History | None = shelf.remembered.get(("published", customer_id), state=PUBLISHED)
+    return found
 
 
 def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | None:
@@ -211,13 +229,20 @@ def _memory(
 def _known(sources: Sources, visitor: Visitor, question: Question) -> History:
     """All that is known of who asks, and what the question itself tells."""
 
-    def read() -> History:
-        known = history_of(
-            sources.store, sources.shelf, question.customer_id or None, visitor.newest, clock=sources.clock
-        )
+    def joined() -> History:
+        shelf, customer_id = sources.shelf, question.customer_id
+        before = NOTHING
+        if customer_id:
+            found = _published(shelf, customer_id)
+            before = (
+                published_in(shelf, history_body(sources.store, shelf.generation, customer_id))
+                if found is None
+                else found
+            )
+        known = joined_by_time(before, happened(visitor.newest, sources.clock))
         return joined_by_time(known, _in_shop_time(question.history, sources.clock))
 
-    return _recalled(sources.shelf, ("history", question.who), visitor.state, read)
+    return _recalled(sources.shelf, ("history", question.who), visitor.state, joined)
 
 
 def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callable[[], T]) -> T:
@@ -258,15 +283,6 @@ def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
     if found is None:
         raise DataError(f"after expects a recommendation_id of the last 30 days, {after} is not known; ask without it")
     return found
-
-
-def _newest(store: Store, shelf: Shelf, question: Question) -> Newest:
-    """What who asks did since publishing, newest first."""
-    if question.customer_id:
-        return newest_of_customer(store, question.customer_id, covered=shelf.covered)
-    if question.anonymous_id or question.session_id:
-        return newest_of_visitor(store, anonymous_id=question.anonymous_id, session_id=question.session_id)
-    return ()
 
 
 def _in_shop_time(history: History, clock: Clock) -> History:

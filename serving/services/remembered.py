@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-MOST = 2_000
+MOST = 3_000
 SECONDS = 30.0
 
 

@@ -27,7 +27,7 @@ from sqlalchemy.sql import ColumnElement
 
 from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
-from serving.store.prepared import Prepared
+from serving.store.prepared import Asked, Found, Prepared, rows_of_each
 from serving.store.schema import events, identities, state
 
 COMPACTED = "compacted_events"
@@ -144,22 +144,35 @@ _BY_VISITOR, _BY_SESSION = (
 )
 
 
-def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> list[tuple[datetime, str]]:
-    """The newest events with products of a customer, and of the visitors who turned out to be them, newest first.
-
-    (occurred_at, touched) of each; without those that a generation holds, ``covered``.
-    """
+def by_customer(customer_id: str, *, covered: Covered, limit: int) -> Asked:
+    """What finds the newest events with products of a customer, and of the visitors who turned out to be them, newest first;
+    without those that a generation holds, ``covered``. To be read by ``touched_in``."""
     told = {"customer_id": customer_id, "held_seq": covered.seq, "held_before": covered.as_of, "newest": limit}
-    return [(occurred_at, touched) for _, occurred_at, touched in _OF_CUSTOMER.rows(store, **told)]
+    return _OF_CUSTOMER, told
+
+
+def by_visitor(*, anonymous_id: str | None, session_id: str | None, limit: int) -> Asked:
+    """The same of a visitor without a name, by anonymous_id, else by session; never what a named customer did."""
+    query = _BY_VISITOR if anonymous_id else _BY_SESSION
+    return query, {"visitor": anonymous_id or session_id, "newest": limit}
+
+
+def touched_in(found: Found) -> list[tuple[datetime, str]]:
+    """(occurred_at, touched) of each event that was found."""
+    return [(occurred_at, touched) for _, occurred_at, touched in found]
+
+
+def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> list[tuple[datetime, str]]:
+    """What ``by_customer`` finds."""
+    return touched_in(rows_of_each(store, by_customer(customer_id, covered=covered, limit=limit))[0])
 
 
 def touched_by_visitor(
     store: Store, *, anonymous_id: str | None, session_id: str | None, limit: int
 ) -> list[tuple[datetime, str]]:
-    """The same of a visitor without a name, by anonymous_id, else by session; never what a named customer did."""
-    query = _BY_VISITOR if anonymous_id else _BY_SESSION
-    rows = query.rows(store, visitor=anonymous_id or session_id, newest=limit)
-    return [(occurred_at, touched) for _, occurred_at, touched in rows]
+    """What ``by_visitor`` finds."""
+    asked = by_visitor(anonymous_id=anonymous_id, session_id=session_id, limit=limit)
+    return touched_in(rows_of_each(store, asked)[0])
 
 
 def held_by(covered: Covered) -> ColumnElement[bool]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, insert, select, update
 
 from serving.store.database import Store
-from serving.store.prepared import Prepared
+from serving.store.prepared import Asked, Found, Prepared
 from serving.store.schema import keys
 
 
@@ -38,10 +38,14 @@ def add_key(
         connection.execute(insert(keys), row)
 
 
-def key_by_hash(store: Store, key_hash: str) -> KeyRow | None:
-    """The key with that hash, revoked or not, or None."""
-    row = _BY_HASH.first(store, key_hash=key_hash)
-    return None if row is None else _read(row)
+def by_hash(key_hash: str) -> Asked:
+    """What finds the key with that hash, to be read by ``key_in``."""
+    return _BY_HASH, {"key_hash": key_hash}
+
+
+def key_in(found: Found) -> KeyRow | None:
+    """The key that ``by_hash`` found, revoked or not, or None."""
+    return _read(found[0]) if found else None
 
 
 def all_keys(store: Store) -> list[KeyRow]:

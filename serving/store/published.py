@@ -9,7 +9,7 @@ from sqlalchemy.sql import ColumnElement
 from regulars.errors import StoreError
 from serving.store.database import Store
 from serving.store.generations import generation_exists, pointed
-from serving.store.prepared import Prepared
+from serving.store.prepared import Asked, Prepared, rows_of_each
 from serving.store.schema import CHANNELS, figures, generations, histories, offers, products, profiles
 
 Order = Literal["probability", "customer_id"]
@@ -53,10 +53,15 @@ def profiles_of(store: Store, customer_ids: Sequence[str]) -> dict[str, Row[Any]
     return {row.customer_id: row for row in rows}
 
 
+def history_asked(generation: int, customer_id: str) -> Asked:
+    """What finds a customer's packed history in a generation."""
+    return _HISTORY, {"generation": generation, "customer_id": customer_id}
+
+
 def history_body(store: Store, generation: int, customer_id: str) -> bytes | None:
     """A customer's packed history in a generation, or None where there is none."""
-    row = _HISTORY.first(store, generation=generation, customer_id=customer_id)
-    return None if row is None else row[0]
+    (found,) = rows_of_each(store, history_asked(generation, customer_id))
+    return found[0][0] if found else None
 
 
 def all_products(store: Store, generation: int) -> Iterator[tuple[str, str]]:
