@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.storefront
+	$(BIN)/python -m benchmarks.growth
 
 quality: install
 	@test -n "$(DATA)" || { echo "name the folder of outside data: make quality DATA=FOLDER"; exit 1; }
