@@ -28,7 +28,7 @@ from sqlalchemy.sql import ColumnElement
 from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
 from serving.store.prepared import Asked, Found, Prepared, rows_of_each
-from serving.store.schema import events, identities, state
+from serving.store.schema import events, identities, nameless, state, with_products
 
 COMPACTED = "compacted_events"
 JOINED_WITHIN = timedelta(days=30)
@@ -127,17 +127,15 @@ def _identify(connection: Connection, rows: Sequence[EventRow]) -> None:
 _IDENTITY = {"anonymous_id": "anonymous_id", "customer_id": "customer_id", "identified_at": "occurred_at"}
 
 
-_TOUCHED = select(events.c.seq, events.c.occurred_at, events.c.touched).where(events.c.touched.is_not(None))
+_TOUCHED = select(events.c.seq, events.c.occurred_at, events.c.touched).where(with_products)
 _NEAR = func.abs(
     type_coerce(events.c.occurred_at, BigInteger) - type_coerce(identities.c.identified_at, BigInteger)
 ) <= JOINED_WITHIN // timedelta(microseconds=1)
 _OWN = _TOUCHED.where(events.c.customer_id == bindparam("customer_id"))
-# Said in a way that no index answers: SQLite would look through all nameless events by the customer they do not have.
-_WITHOUT_NAME = func.coalesce(events.c.customer_id, "") == ""
 _JOINED = _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonymous_id).where(
-    identities.c.customer_id == bindparam("customer_id"), _WITHOUT_NAME, _NEAR
+    identities.c.customer_id == bindparam("customer_id"), nameless, _NEAR
 )
-_NAMELESS = _TOUCHED.where(_WITHOUT_NAME)
+_NAMELESS = _TOUCHED.where(nameless)
 _BY_VISITOR, _BY_SESSION = (
     Prepared(_NAMELESS.where(column == bindparam("visitor")).order_by(events.c.seq.desc()).limit(bindparam("newest")))
     for column in (events.c.anonymous_id, events.c.session_id)

@@ -1,4 +1,4 @@
-"""What a visitor did is found without looking through what others did."""
+"""What a visitor did with products is found without looking through what others did, or they did elsewhere."""
 
 from datetime import timedelta
 from pathlib import Path
@@ -16,8 +16,14 @@ def stranger(number: int) -> EventRow:
     return EventRow("server", f"x{number}", NOW, NOW, "Viewed", None, f"x{number}", f"x{number}", "[]", "{}")
 
 
+def elsewhere(number: int) -> EventRow:
+    """What ann did, some of it by name, that is about no product or was told with her name."""
+    customer, touched = ("ann", None) if number % 2 else (None, None)
+    return EventRow("server", f"page{number}", NOW, NOW, "Page Viewed", customer, "v", "s", touched, "{}")
+
+
 @pytest.mark.parametrize("who", ["customer", "visitor", "session"])
-def test_what_strangers_did_costs_nobody_an_answer(tmp_path: Path, who: str) -> None:
+def test_what_strangers_did_and_what_is_about_no_product_cost_nobody_an_answer(tmp_path: Path, who: str) -> None:
     """By the steps of SQLite's machine, which do not depend on what else this one does."""
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     steps: list[int] = []
@@ -49,5 +55,6 @@ def test_what_strangers_did_costs_nobody_an_answer(tmp_path: Path, who: str) -> 
     alone = counted()
     with store.writing() as connection:
         add_events(connection, [stranger(number) for number in range(2_000)])
+        add_events(connection, [elsewhere(number) for number in range(2_000)])
     assert 10 < counted() < 2 * alone
     store.close()
