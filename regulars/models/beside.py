@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.history import Known
 from regulars.models.retrieval import Retrieval
-from regulars.models.retrievers.neighbours import strongest
 from regulars.models.retrievers.reached import scores_at
 
 Floats = NDArray[np.float64]
@@ -51,7 +50,7 @@ def beside_scores(
     ones = np.ones(len(page))
     near = shares[0] * scores_at(retrieval.baskets.reached(page, ones), rows)
     near = near + shares[1] * scores_at(retrieval.visitors.reached(page, ones), rows)
-    own = scores_at(retrieval.visitors.reached(*strongest(known)), rows)
+    own = scores_at(retrieval.visitors.reached(*known.strongest), rows)
     usual = own / max(float(own.max(initial=0.0)), 1e-9)
     category = np.isin(retrieval.catalogue.category[rows], known_groups(retrieval, page))
     popular = retrieval.popular.scores(known, rows)

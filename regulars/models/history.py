@@ -12,12 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
-from regulars.models.history_kernels import bought_on, distinct, latest_first, visit_start, visited
+from regulars.models.history_kernels import Visitor, all_count, bought_on, distinct, latest_first, visit_start, visited
+from regulars.models.retrievers.selection import descending
 
 Floats = NDArray[np.float64]
 
 DAY_S = 86_400
 NEWEST = 500
+STRONGEST = 100
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 STRENGTH_HALF_LIFE_DAYS = 60.0
 SAME_VISIT_DAYS = 1 / 24
@@ -74,11 +76,31 @@ class Known:
         return visited(self.rows, self.days, self._visit_start)
 
     @cached_property
+    def strongest(self) -> tuple[Rows, Floats]:
+        """The up to 100 products of largest weight and log(1 + weight), so that staples do not drown the rest."""
+        if len(self.products) <= STRONGEST:
+            return self.products, self._logs
+        order = descending(self.weights)[:STRONGEST]
+        return self.products[order], self._logs[order]
+
+    @cached_property
+    def arrays(self) -> Visitor:
+        """What compiled code reads."""
+        return Visitor(
+            self.rows, self.days, self.bought, self.products, self.place, self.weights, self._logs, self.visit,
+            *self.strongest,
+        )  # fmt: skip
+
+    @cached_property
     def looking_at(self) -> int:
         """The product that is looked at right now, -1 where the newest interaction is a purchase or an hour old."""
         if not len(self.rows) or self.bought[-1] or self.days[-1] > SAME_VISIT_DAYS:
             return -1
         return int(self.rows[-1])
+
+    @cached_property
+    def _logs(self) -> Floats:
+        return np.log1p(self.weights)
 
     @cached_property
     def _visit_start(self) -> int:
@@ -99,10 +121,11 @@ def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
 
 def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:
     """The same from arrays of one value per interaction; ``strength`` is that of the kind alone."""
-    kept = (rows >= 0) & (at < moment) & (strength > 0)
-    if not kept.all():
+    if not all_count(rows, at, strength, moment):
+        kept = (rows >= 0) & (at < moment) & (strength > 0)
         rows, at, bought, strength = rows[kept], at[kept], bought[kept], strength[kept]
-    rows, at, bought, strength = rows[-NEWEST:], at[-NEWEST:], bought[-NEWEST:], strength[-NEWEST:]
+    if len(rows) > NEWEST:
+        rows, at, bought, strength = rows[-NEWEST:], at[-NEWEST:], bought[-NEWEST:], strength[-NEWEST:]
     faded = strength * faded_by(at, at[-1] if len(at) else moment)
     return Known(rows, (moment - at) / DAY_S, bought, faded, *distinct(rows, faded))
 

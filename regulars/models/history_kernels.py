@@ -1,18 +1,45 @@
 """What is read off one history, compiled: passes over a few hundred interactions, oldest first, without NumPy's cost per call."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.retrievers.selection import in_order
 
 Floats = NDArray[np.float64]
+
+
+class Visitor(NamedTuple):
+    """A history's arrays, as in ``Known``: ``logs``: log(1 + weight); ``visit``: the products of the latest visit."""
+
+    rows: Rows
+    days: Floats
+    bought: NDArray[np.bool_]
+    products: Rows
+    place: Rows
+    weights: Floats
+    logs: Floats
+    visit: Rows
+    strong: Rows
+    strong_weights: Floats
+
+
+@compiled
+def all_count(rows: Rows, at: NDArray[np.int64], strength: Floats, moment: int) -> bool:
+    """Whether every interaction is of a known product, before ``moment``, and says anything."""
+    without = 0
+    for place in range(len(rows)):
+        without += rows[place] < 0 or at[place] >= moment or not strength[place] > 0
+    return without == 0
 
 
 @compiled
 def distinct(rows: Rows, faded: Floats) -> tuple[Rows, Rows, Floats]:
     """The sorted distinct ``rows``, the place of each interaction's among them, and the sum of ``faded`` of each."""
-    order = np.argsort(rows, kind="mergesort")
+    order = in_order(rows)
     products, place, count = np.empty(len(rows), np.int64), np.empty(len(rows), np.int64), 0
     for at in order:
         if count == 0 or products[count - 1] != rows[at]:
@@ -89,7 +116,9 @@ def basket_sums(place: Rows, times: Floats, count: int, groups: int, within: Flo
     ``place`` and ``times`` are of purchases; baskets lie in ``groups`` of equal size and fade by ``within`` from the end of a
     group, and by ``of_groups`` from the last group.
     """
-    order = np.argsort(times, kind="mergesort")
+    order = np.arange(len(times))
+    if (times[1:] < times[:-1]).any():
+        order = np.argsort(times, kind="mergesort")
     baskets = 0
     for at in range(len(order)):
         if at == 0 or times[order[at]] != times[order[at - 1]]:
@@ -106,4 +135,23 @@ def basket_sums(place: Rows, times: Floats, count: int, groups: int, within: Flo
         if last[one] != basket:
             last[one] = basket
             sums[one] += within[from_end % size] / size * of_groups[from_end // size] / used
+    return sums
+
+
+@compiled
+def frequency_of(visitor: Visitor, groups: int, within: Floats, of_groups: Floats) -> tuple[Rows, Floats]:
+    """The products that were bought and the sums of their baskets, see ``basket_sums``."""
+    place, times = visitor.place[visitor.bought], -visitor.days[visitor.bought]
+    sums = basket_sums(place, times, len(visitor.products), groups, within, of_groups)
+    kept = np.flatnonzero(sums > 0)
+    return visitor.products[kept], sums[kept]
+
+
+@compiled
+def faded_purchases(visitor: Visitor, half_life_days: float) -> Floats:
+    """Of each product how often it was bought, half as much for every ``half_life_days`` that have passed since."""
+    sums = np.zeros(len(visitor.products))
+    for at in range(len(visitor.place)):
+        if visitor.bought[at]:
+            sums[visitor.place[at]] += 2.0 ** (-visitor.days[at] / half_life_days)
     return sums

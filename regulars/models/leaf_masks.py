@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.models.compiled import compiled
+from regulars.models.instructions import LINE
 
 Floats = NDArray[np.float64]
 
 MOST_LEAVES = 32
-BLOCK = 128
+BLOCK, STEP = 512, 64
 ALL = np.uint32(0xFFFFFFFF)
 # a power of two times this number tells its place by the upper five bits (Leiserson, Prokop & Randall, 1998)
 DE_BRUIJN = 0x077CB531
@@ -126,6 +127,13 @@ def _in_order(children: NDArray[np.int32], values: Floats, root: int) -> tuple[l
 
 
 @compiled
+def aligned(room: NDArray[Any], count: int) -> NDArray[Any]:
+    """The first ``count`` values of ``room`` from where a line of memory begins."""
+    first = (-room.ctypes.data % LINE) // room.itemsize
+    return room[first : first + count]
+
+
+@compiled
 def _sums(
     rows: NDArray[Any],
     features: NDArray[np.int32],
@@ -136,14 +144,20 @@ def _sums(
     values: Floats,
     ends: NDArray[np.int64],
 ) -> Floats:
-    # every loop over a block has the same length, so that it is compiled without a rest; what lies behind the rows is not read
-    sums, part = np.zeros(len(rows)), np.empty(BLOCK)
-    columns, left = np.zeros((rows.shape[1], BLOCK), rows.dtype), np.empty(BLOCK, np.uint32)
+    # a block is as long as whole steps of the processor, so that no loop has a rest; what lies behind the rows is not read
+    sums = np.zeros(len(rows))
     for first in range(0, len(rows), BLOCK):
-        count, tree = min(BLOCK, len(rows) - first), 0
+        count = min(BLOCK, len(rows) - first)
+        length = -(-count // STEP) * STEP
+        columns = aligned(np.empty(rows.shape[1] * length + LINE, rows.dtype), rows.shape[1] * length).reshape(
+            -1, length
+        )
+        left, part, tree = aligned(np.empty(length + LINE, np.uint32), length), np.empty(length), 0
         for feature in range(rows.shape[1]):
+            column = columns[feature]
             for row in range(count):
-                columns[feature, row] = rows[first + row, feature]
+                column[row] = rows[first + row, feature]
+            column[count:] = 0
         for end in ends:
             part[:] = 0.0
             while tree < end:
@@ -151,14 +165,14 @@ def _sums(
                 for node in range(starts[tree], middles[tree], 2):
                     one, above, kept = columns[np.uint32(features[node])], thresholds[node], keep[node]
                     two, over, left_over = columns[np.uint32(features[node + 1])], thresholds[node + 1], keep[node + 1]
-                    for row in range(BLOCK):
+                    for row in range(length):
                         left[row] &= (kept if one[row] > above else ALL) & (left_over if two[row] > over else ALL)
                 for node in range(middles[tree], starts[tree + 1], 2):
                     one, above, kept = columns[np.uint32(features[node])], thresholds[node], keep[node]
                     two, over, left_over = columns[np.uint32(features[node + 1])], thresholds[node + 1], keep[node + 1]
-                    for row in range(BLOCK):
+                    for row in range(length):
                         left[row] &= (ALL if one[row] <= above else kept) & (ALL if two[row] <= over else left_over)
-                for row in range(BLOCK):
+                for row in range(length):
                     lowest = left[row] & (~left[row] + np.uint32(1))
                     part[row] += values[tree, np.uint32(lowest * np.uint32(DE_BRUIJN)) >> np.uint32(27)]
                 tree += 1

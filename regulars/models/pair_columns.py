@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.history_kernels import Visitor
 from regulars.models.pair_kernels import (
     Floats,
     Vectors,
@@ -26,20 +27,6 @@ from regulars.models.retrievers.kernels import cosines
 
 Words = NDArray[np.uint64]
 WITHIN = (5, 25)
-
-
-class Visitor(NamedTuple):
-    """A history's arrays, as in ``Known``, and its ``strongest`` products; ``visit``: those of the latest visit."""
-
-    rows: Rows
-    days: Floats
-    bought: NDArray[np.bool_]
-    products: Rows
-    place: Rows
-    weights: Floats
-    visit: Rows
-    strong: Rows
-    strong_weights: Floats
 
 
 class Products(NamedTuple):
@@ -154,7 +141,7 @@ def _near(
     touched: Words,
 ) -> None:
     """What each retriever says."""
-    looked_up_columns(reached[0], reached[1], reached[2], rows, at.told, near)
+    looked_up_columns(reached[0], reached[1], reached[2], rows, at.told, sums, near)
     for place in range(len(rows)):
         others = (1 - own_share) * near[at.lookalikes, place]
         near[at.frequency, place] = own_share * near[at.own_frequency, place] + others

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.compiled import compiled, compiled_loosely
 from regulars.models.retrievers.kernels import place_of
+from regulars.models.retrievers.selection import descending, reaching
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -13,7 +14,9 @@ Vectors = NDArray[np.float32]
 DAY_S = 86_400
 NEVER_DAYS = 3_650.0
 FADING_DAYS = (7.0, 30.0, 90.0)
+LEAST = np.nextafter(0.0, 1.0)
 COUNT_OWN, COUNT_PRODUCT, COUNT_COMMON = 12, 11, 7
+FEW = 8  # up to so many reached per row that is looked for, all of them are gone through
 
 
 @compiled
@@ -30,7 +33,7 @@ def own_columns(  # noqa: PLR0912 - one pass
     touches, touched, from_end = table[9], table[10], table[11]
     last[:], first[:], gap[:], overdue[:] = NEVER_DAYS, NEVER_DAYS, np.nan, np.nan
     touched[:], from_end[:] = NEVER_DAYS, np.nan
-    baskets, lines, before = 0, 0, np.nan
+    baskets, lines, before, faded = 0, 0, np.nan, np.zeros(len(FADING_DAYS))
     for at in range(len(place)):
         one, age = place[at], days[at]
         touches[one] += 1
@@ -40,13 +43,15 @@ def own_columns(  # noqa: PLR0912 - one pass
         lines += 1
         if age != before:
             baskets, before = baskets + 1, age
+            for fading in range(len(FADING_DAYS)):
+                faded[fading] = 2.0 ** (-age / FADING_DAYS[fading])
         if days_bought[one] == 0:
             first[one] = age
         if days_bought[one] == 0 or np.floor(age) != np.floor(last[one]):
             days_bought[one] += 1
         last[one] = age
         for fading in range(len(FADING_DAYS)):
-            table[1 + fading, one] += 2.0 ** (-age / FADING_DAYS[fading])
+            table[1 + fading, one] += faded[fading]
     newer, distinct = 0, 0
     for at in range(len(place) - 1, -1, -1):
         if from_end[place[at]] != from_end[place[at]]:
@@ -59,10 +64,13 @@ def own_columns(  # noqa: PLR0912 - one pass
         if days_bought[one] > 1:
             gap[one] = (first[one] - last[one]) / (days_bought[one] - 1)
             overdue[one] = last[one] / max(gap[one], 1.0)
+    one = 0
     for at in range(len(rows)):
-        one = place_of(products, rows[at])
+        while one < count and products[one] < rows[at]:
+            one += 1
+        place_of_row = one if one < count and products[one] == rows[at] else count
         for column in range(COUNT_OWN):
-            into[column, at] = table[column, one]
+            into[column, at] = table[column, place_of_row]
     return baskets, lines, distinct
 
 
@@ -96,25 +104,52 @@ def product_columns(
 
 @compiled
 def looked_up_columns(
-    found: Rows, scores: Floats, ends: NDArray[np.int64], rows: Rows, places: NDArray[np.int64], into: Floats
+    found: Rows,
+    scores: Floats,
+    ends: NDArray[np.int64],
+    rows: Rows,
+    places: NDArray[np.int64],
+    sums: Floats,
+    into: Floats,
 ) -> None:
     """Row ``places[part]`` of ``into``: the score of each of ``rows`` (sorted) in that part of ``found`` (sorted within a part
-    that ends at ``ends``); else 0. A place of -1: nobody asks for that part."""
-    first = 0
+    that ends at ``ends``); else 0. A place of -1: nobody asks for that part. ``sums`` are left zero."""
+    first, at, told = 0, np.empty(len(rows), np.int64), np.empty(len(rows) + 1)
+    for place in range(len(rows)):
+        sums[rows[place]] = place + 1
     for part in range(len(ends)):
-        last, at = ends[part], first
-        few = last - first < 4 * len(rows)
+        last = ends[part]
         if places[part] >= 0:
             column = into[places[part]]
-            for place in range(len(rows)):
-                row = rows[place]
-                if few:
-                    while at < last and found[at] < row:
-                        at += 1
-                else:
-                    at += np.searchsorted(found[at:last], row)
-                column[place] = scores[at] if at < last and found[at] == row else 0.0
+            if last - first < FEW * len(rows):
+                told[:] = 0.0
+                for one in range(first, last):  # what is none of ``rows`` goes to place 0
+                    told[np.uint64(sums[np.uint64(found[one])])] = scores[one]
+                column[:] = told[1:]
+            else:
+                _places_among(found[first:last], rows, at)
+                for place in range(len(rows)):
+                    hit = first + at[place]
+                    column[place] = scores[hit] if found[hit] == rows[place] else 0.0
         first = last
+    for place in range(len(rows)):
+        sums[rows[place]] = 0.0
+
+
+@compiled
+def _places_among(found: Rows, rows: Rows, into: Rows) -> None:
+    """The place of the last of ``found`` (sorted, at least one) that is no larger than each of ``rows``, else 0.
+
+    All are halved together, so that no search waits for another's memory.
+    """
+    into[:] = 0
+    left = len(found)
+    while left > 1:
+        half = left >> 1
+        for place in range(len(rows)):
+            middle = into[place] + half
+            into[place] = middle if found[np.uint64(middle)] <= rows[place] else into[place]
+        left -= half
 
 
 @compiled_loosely
@@ -149,9 +184,9 @@ def rank_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None:
     """Each of the ``chosen`` columns as ranks: 1 for the highest, ties in order; nan where it is 0, a retriever's silence."""
     for place in range(len(chosen)):
         column = columns[chosen[place]]
-        told = np.flatnonzero(column > 0)
         into[place, :] = np.nan
-        order = np.argsort(-column[told], kind="mergesort")
+        told = reaching(column, LEAST)
+        order = descending(column[told])
         for rank in range(len(order)):
             into[place, told[order[rank]]] = rank + 1
 
@@ -177,15 +212,22 @@ def group_share(
 def place_columns(
     price: Vectors, usual: float, products: Rows, newest: int, rows: Rows, widths: tuple[int, int], into: Floats
 ) -> None:
-    """Price against the ``usual`` one, how many of the sorted ``products`` lie within ``widths``, and how far the newest is."""
+    """Price against the ``usual`` one, how many of the ``products`` lie within ``widths``, and how far the newest is.
+
+    ``products`` and ``rows`` are sorted.
+    """
     for at in range(len(rows)):
-        row = rows[at]
-        cost = np.float64(price[row])
+        cost = np.float64(price[rows[at]])
         into[0, at] = np.log((cost if cost > 0.01 or np.isnan(cost) else 0.01) / usual)
-        for width in range(2):
-            low, high = row - widths[width], row + widths[width]
-            into[1 + width, at] = np.searchsorted(products, high, side="right") - np.searchsorted(products, low)
-        into[3, at] = abs(row - newest) if newest >= 0 else np.nan
+        into[3, at] = abs(rows[at] - newest) if newest >= 0 else np.nan
+    for width in range(2):
+        first, last = 0, 0
+        for at in range(len(rows)):
+            while first < len(products) and products[first] < rows[at] - widths[width]:
+                first += 1
+            while last < len(products) and products[last] <= rows[at] + widths[width]:
+                last += 1
+            into[1 + width, at] = last - first
 
 
 @compiled

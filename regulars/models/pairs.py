@@ -5,11 +5,10 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.pair_columns import Places, Visitor, fill_columns
+from regulars.models.pair_columns import Places, fill_columns
 from regulars.models.pair_kernels import COUNT_COMMON, COUNT_OWN, COUNT_PRODUCT
 from regulars.models.retrieval import PARTS, Clues, Retrieval
 from regulars.models.retrievers.lookalikes import OWN_SHARE
-from regulars.models.retrievers.neighbours import strongest
 
 NONE_AKIN = np.zeros((0, 0))
 NEAR = (
@@ -193,10 +192,7 @@ def pair_features(
     clues = retrieval.clues(known) if clues is None else clues
     embedding = retrieval.embedding
     fill_columns(
-        Visitor(
-            known.rows, known.days, known.bought, known.products, known.place, known.weights, known.visit,
-            *strongest(known),
-        ),
+        known.arrays,
         retrieval.products,
         retrieval.content.texts,
         clues.parts,

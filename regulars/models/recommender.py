@@ -24,7 +24,6 @@ from regulars.models.history import DAY_S, NOTHING, Done, History, Known, done_w
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
-from regulars.models.retrievers.neighbours import strongest
 from regulars.models.threads import one_thread
 from regulars.models.variety import diversified, one_of_each
 
@@ -107,7 +106,10 @@ class Recommender:
     def weigh_known(self, known: Known, context: Context) -> Weighed:
         """``weigh`` of what ``known`` gave for the same context; of that it reads the moment, the placement, the products of
         the page, ``repeat``, ``exclude``, ``candidates`` and ``allowed``."""
-        return self._weighed([known], [context])[0]
+        one = self._open(known, context)
+        ranker = self.explorer or self.ranker if context.repeat == "never" else self.ranker
+        scores = one.scores if one.features is None else self._ranked(ranker, [one.features])
+        return Weighed(one.known, one.rows, scores)
 
     def choose(self, weighed: Weighed, context: Context, *, n: int) -> Answer:
         """The second half: up to ``n`` of what is weighed, as far as ``context`` permits."""
@@ -337,7 +339,7 @@ class Recommender:
         if own.touched:
             return ("bought_before" if own.bought else "looked_at"), ids.ids([row])[0]
         for name, code in (("baskets", "bought_together"), ("visitors", "similar")):
-            source = getattr(self.retrieval, name).source(*strongest(known), row)
+            source = getattr(self.retrieval, name).source(*known.strongest, row)
             if source >= 0:
                 return code, ids.ids([source])[0]
         if not len(known.products) and row in self.retrieval.countries.of(context.country):

@@ -12,22 +12,27 @@ from numpy.typing import NDArray
 from regulars.ids import IdMap, Rows
 from regulars.models.history import NEWEST, Known
 from regulars.models.pair_columns import Products
-from regulars.models.retrievers.candidate_kernels import Liked, Most, candidates, popular_of
+from regulars.models.retrievers.ask_kernels import ASKED, LATEST, TABLES, Fading
+from regulars.models.retrievers.candidate_kernels import Liked, Most, Near, candidates, popular_of
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
+from regulars.models.retrievers.embedding import LATEST_PRODUCTS as LATEST_AKIN
 from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.followers import LATEST_PRODUCTS as LATEST_FOLLOWED
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.kernels import SUMS
-from regulars.models.retrievers.lookalikes import NEAREST, Lookalikes, own_frequency
-from regulars.models.retrievers.neighbours import ONES, Neighbours, strongest
+from regulars.models.retrievers.lookalikes import FREQUENCY, NEAREST, Lookalikes
+from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
-from regulars.models.retrievers.reach_kernels import Ask, reach
-from regulars.models.retrievers.reached import NOWHERE, Reached
+from regulars.models.retrievers.reach_kernels import Told, reach
+from regulars.models.retrievers.reached import Reached
 from regulars.models.retrievers.repeat import Repeat
-from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions, latest_of
+from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions
+from regulars.models.retrievers.sessions import LATEST_PRODUCTS as LATEST_VISITED
 from regulars.models.retrievers.sessions import NEAREST as NEAREST_VISITS
+from regulars.models.retrievers.transitions import LATEST_PRODUCTS as LATEST_PASSED
 from regulars.models.retrievers.transitions import Transitions
 
 Part = TypeVar("Part")
@@ -35,7 +40,6 @@ Part = TypeVar("Part")
 FALLING = 0.8
 ALL_OF, BRING_ALLOWED = 500, 40
 NO_ROWS: Rows = np.zeros(0, np.int64)
-LATEST = 10
 ONWARD_FALLING, VISIT_FALLING = 0.4, 0.6
 BRING_FACTORS = 40
 BRING = {
@@ -51,27 +55,7 @@ BRING = {
     "transitions": 60,
     "lookalikes": 150,
 }
-PARTS = (
-    "baskets",
-    "visitors",
-    "linear",
-    "newest",
-    "recent",
-    "followers",
-    "onward",
-    "following",
-    "next_step",
-    "step_before",
-    "two_steps",
-    "akin",
-    "second",
-    "akin_visit",
-    "transitions",
-    "linear_visit",
-    *WAYS,
-    "lookalikes",
-    "own_frequency",
-)
+PARTS = (*(name for name, _ in ASKED), *WAYS, "lookalikes", "own_frequency")
 _BRING = np.array([BRING.get(name, 0) for name in PARTS])
 _FALLING = np.power(FALLING, np.arange(LATEST, dtype=float))
 _VISIT_FALLING = np.power(VISIT_FALLING, np.arange(NEWEST, dtype=float))
@@ -149,59 +133,35 @@ class Retrieval:
 
     def clues(self, known: Known) -> Clues:
         """What each retriever reaches from the history; computed once per request, read by candidates and features."""
-        wanted = self.factors.fold_in(known)
-        sums, touched = self.sums()
-        parts = reach(
-            self._asks(known),
-            latest_of(known),
-            self.sessions.arrays,
-            NEAREST_VISITS,
-            RECENT,
-            CLOSE,
-            own_frequency(known),
-            self.lookalikes.arrays,
-            NEAREST,
-            sums,
-            touched,
-        )
-        return Clues(parts, self.repeat.reached(known), wanted)
-
-    def _asks(self, known: Known) -> tuple[Ask, ...]:
-        """Which neighbours are asked about what, in the order of ``PARTS``."""
-        near, strong, newest = self._near, strongest(known), known.newest[:LATEST]
-        latest, second = (newest[:1], ONES[: len(newest[:1])]), (newest[1:2], ONES[: len(newest[1:2])])
-        visit, later = known.visited
-        return (
-            Ask(*near["baskets"], *strong),
-            Ask(*near["visitors"], *strong),
-            Ask(*near["linear"], known.products, ONES[: len(known.products)]),
-            Ask(*near["baskets"], *latest),
-            Ask(*near["baskets"], newest, _FALLING[: len(newest)]),
-            Ask(*near["followers"], *self.followers.asked(known)),
-            Ask(*near["onward"], *self.onward.asked(known)),
-            Ask(*near["followers"], *latest),
-            Ask(*near["next_step"], *latest),
-            Ask(*near["step_before"], *latest),
-            Ask(*near["two_steps"], *latest),
-            Ask(*near["embedding"], *latest),
-            Ask(*near["baskets"], *second),
-            Ask(*near["embedding"], *self.embedding.asked(known)),
-            Ask(*near["transitions"], *self.transitions.asked(known)),
-            Ask(*near["linear"], visit[:LATEST], _VISIT_FALLING[later[:LATEST]]),
-        )
+        parts, repeated, wanted = reach(known.arrays, self._told, *self.sums())
+        return Clues(parts, (known.products, repeated), wanted)
 
     @cached_property
-    def _near(self) -> dict[str, tuple[NDArray[np.int32], NDArray[np.float32]]]:
-        """Of each kind of neighbours the arrays, all alike to compiled code: in order, and such as could be written."""
-        found = {
-            name: getattr(self, name)
-            for name in ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
-        }
-        found |= {name: getattr(self, name).near for name in ("followers", "onward", "embedding", "transitions")}
-        return {
-            name: (np.require(one.rows, np.int32, ["C", "W"]), np.require(one.similarity, np.float32, ["C", "W"]))
-            for name, one in found.items()
-        }
+    def _told(self) -> Told:
+        """What compiled code reads: arrays all alike to it, in order, and such as could be written."""
+        near: list[Neighbours] = [getattr(found, "near", found) for found in (getattr(self, name) for name in TABLES)]
+        tables = tuple(
+            (np.require(one.rows, np.int32, ["C", "W"]), np.require(one.similarity, np.float32, ["C", "W"]))
+            for one in near
+        )
+        return Told(
+            tables,
+            np.array([one.are_none for one in near]),
+            Fading(
+                _FALLING, _VISIT_FALLING, self.followers.fading, self.onward.fading,
+                np.require(self.transitions.places, np.float32, ["C", "W"]),
+                np.require(self.transitions.liking, np.float32, ["C", "W"]),
+                (LATEST_FOLLOWED, LATEST_AKIN, LATEST_PASSED),
+            ),
+            self.sessions.arrays,
+            (LATEST_VISITED, NEAREST_VISITS, RECENT),
+            CLOSE,
+            self.lookalikes.arrays,
+            NEAREST,
+            FREQUENCY,
+            float(self.repeat.half_life_days),
+            self.factors.arrays,
+        )  # fmt: skip
 
     @cached_property
     def products(self) -> Products:
@@ -235,15 +195,13 @@ class Retrieval:
         deeper = 2 if repeat == "never" else 1
         popular = self.popular_of(allowed)
         among = len(popular) == ALL_OF
-        near, most_allowed = NOWHERE, BRING_ALLOWED if among else 0
-        if len(known.products):
-            near = self.factors.near_to(clues.wanted, BRING_FACTORS * deeper, allowed=allowed, n_allowed=most_allowed)
+        most_allowed = BRING_ALLOWED if among else 0
         anyway = [known.newest[:50], self.popular.candidates(known, 100 * deeper), popular[:100] if among else popular]
         return candidates(
             clues.parts,
-            near,
+            Near(self.factors.rounded, self.factors.arrays.vectors, clues.wanted),
             clues.repeat,
-            Liked(known.products, known.weights, *strongest(known), np.concatenate(anyway), known.looking_at),
+            Liked(known.products, known.weights, *known.strongest, np.concatenate(anyway), known.looking_at),
             self.categories.groups,
             self.content.texts,
             Most(_BRING * deeper, BRING_FACTORS * deeper, 250, 60 * deeper, 10 * deeper, most_allowed),

@@ -7,7 +7,10 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.retrievers.kernels import add, collected, cosines, count_bits, first_bit, highest
+from regulars.models.instructions import count_bits, first_bit
+from regulars.models.retrievers.factor_kernels import Coarse, nearest
+from regulars.models.retrievers.kernels import add, collected, cosines
+from regulars.models.retrievers.selection import highest
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -78,7 +81,7 @@ def _mark(rows: Rows, bits: Words) -> None:
     """Sets the bit of each row; -1 is none."""
     for row in rows:
         if row >= 0:
-            bits[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+            bits[np.uint64(row) >> np.uint64(6)] |= np.uint64(1) << np.uint64(row & 63)
 
 
 @compiled
@@ -91,12 +94,20 @@ def _marked(bits: Words, but: int) -> Rows:
     for place in range(len(bits)):
         word = bits[place]
         while word:
-            row = (place << 6) + first_bit(word)
+            row = (place << 6) + np.int64(first_bit(word))
             word &= word - np.uint64(1)
             if row != but:
                 found[filled] = row
                 filled += 1
     return found[:filled]
+
+
+class Near(NamedTuple):
+    """The ``vectors`` of ``Factors``, which are ``rounded`` as well, and the vector that is ``wanted``."""
+
+    rounded: Coarse
+    vectors: NDArray[np.float32]
+    wanted: Floats
 
 
 class Liked(NamedTuple):
@@ -124,7 +135,7 @@ class Most(NamedTuple):
 @compiled
 def candidates(
     reached: tuple[Rows, Floats, NDArray[np.int64]],
-    factors: Pairs,
+    factors: Near,
     repeat: Pairs,
     liked: Liked,
     groups: Groups,
@@ -145,7 +156,10 @@ def candidates(
             pairs = (reached[0][first:last], reached[1][first:last])
             _mark_best(pairs, most.parts[part], allowed, most.allowed, bits)
         first = last
-    _mark_best(factors, most.factors, allowed, most.allowed, bits)
+    if len(liked.products):
+        wanted = factors.wanted.astype(np.float32)
+        near = nearest(factors.rounded, factors.vectors, wanted, most.factors, allowed, most.allowed)
+        _mark_best(near, most.factors, allowed, most.allowed, bits)
     _mark(highest(repeat[0], repeat[1], most.repeat), bits)
     _mark(liked.anyway, bits)
     _mark(of_groups(groups, liked.products, liked.weights, most.groups, sums, touched), bits)

@@ -14,7 +14,6 @@ from regulars.ids import Rows
 from regulars.models.history import Known
 from regulars.models.retrievers.candidate_kernels import Texts, alike_in_words
 from regulars.models.retrievers.kernels import SUMS, cosines
-from regulars.models.retrievers.neighbours import strongest
 
 Floats = NDArray[np.float64]
 
@@ -33,11 +32,11 @@ class Content:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` fresh rows that share a word with the history, best first, ties by row."""
-        return alike_in_words(self.texts, *strongest(known), n, *SUMS.of(self.width))
+        return alike_in_words(self.texts, *known.strongest, n, *SUMS.of(self.width))
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """The cosine of each row with the history's strongest products; shape (n_rows,), 0 for an empty history."""
-        products, weights = strongest(known)
+        products, weights = known.strongest
         return self.likeness(products, weights, rows)
 
     def likeness(self, products: Rows, weights: Floats, rows: Rows) -> Floats:

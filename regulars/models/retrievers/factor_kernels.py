@@ -11,18 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.compiled import compiled, compiled_loosely
-from regulars.models.retrievers.kernels import highest
+from regulars.models.compiled import compiled
+from regulars.models.retrievers.selection import bound_of, reaching
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
 FLOAT_ERROR = 1e-5  # of a product of two vectors, as a share of their lengths
+SIXTEEN_BITS = 32_767
+SIXTEEN_BITS_ERROR = 0.6 / SIXTEEN_BITS  # of each part of the wanted vector, as a share of its length
+BLOCK = 64
 
 
 class Coarse(NamedTuple):
-    """Some vectors in eight bits: ``rows`` (sorted) of theirs, ``bits`` (n, n_factors) times ``scale`` (n,), and the ``error``
-    (n,) made by that, as a length."""
+    """Some vectors in eight bits: ``rows`` (sorted) of theirs, ``bits`` (n, n_blocks, 64), zeros behind the last factor, times
+    ``scale`` (n,), and the ``error`` (n,) made by that, as a length."""
 
     rows: Rows
     bits: NDArray[np.int8]
@@ -36,7 +39,9 @@ def coarse(vectors: Vectors, rows: Rows) -> Coarse:
     scale = np.maximum(np.abs(exact).max(axis=1, initial=0.0), 1e-30) / np.float32(127)
     bits = np.round(exact / scale[:, None]).astype(np.int8)
     off = np.linalg.norm(exact - bits * scale[:, None], axis=1)
-    error = off + FLOAT_ERROR * np.linalg.norm(exact, axis=1)
+    error = off + (FLOAT_ERROR + SIXTEEN_BITS_ERROR * np.sqrt(exact.shape[1])) * np.linalg.norm(exact, axis=1)
+    blocks = -(-bits.shape[1] // BLOCK)
+    bits = np.pad(bits, ((0, 0), (0, blocks * BLOCK - bits.shape[1]))).reshape(len(bits), blocks, BLOCK)
     return Coarse(rows, bits, scale.astype(np.float32), error.astype(np.float32))
 
 
@@ -48,28 +53,25 @@ def nearest(
 
     With ``n_allowed`` also of those that may be among that many highest of the ``allowed`` (n_products,).
     """
-    told = np.empty(len(rounded.rows), np.float32)
-    products(rounded.bits, rounded.scale, wanted, told)
-    length = np.float64(0)
+    length, highest_part = np.float64(0), np.float32(1e-30)
     for factor in range(len(wanted)):
         length += np.float64(wanted[factor]) ** 2
+        highest_part = max(highest_part, abs(wanted[factor]))
     length = np.sqrt(length)
-    least, places = np.empty(len(told)), np.arange(len(told))
-    for at in range(len(told)):
-        least[at] = told[at] - length * rounded.error[at]
-    bound = _bound(places, least, n)
-    bound_allowed = np.inf
+    unit = highest_part / np.float32(SIXTEEN_BITS)
+    wanted_bits = np.zeros(rounded.bits.shape[1] * BLOCK, np.int16)
+    for factor in range(len(wanted)):
+        wanted_bits[factor] = np.int16(np.rint(wanted[factor] / unit))
+    least, most = np.empty(len(rounded.rows)), np.empty(len(rounded.rows))
+    products(rounded.bits, wanted_bits.reshape(-1, BLOCK), least)
+    for at in range(len(least)):
+        told, error = least[at] * unit * rounded.scale[at], length * rounded.error[at]
+        least[at], most[at] = told - error, told + error
+    chosen = reaching(most, bound_of(least, n))
     if n_allowed:
-        kept = places[allowed[rounded.rows]]
-        bound_allowed = _bound(kept, least[kept], n_allowed)
-    chosen, count = np.empty(len(told), np.int64), 0
-    for at in range(len(told)):
-        most = told[at] + length * rounded.error[at]
-        if most > 0 and (most >= bound or (most >= bound_allowed and allowed[rounded.rows[at]])):
-            chosen[count] = rounded.rows[at]
-            count += 1
-    found, scores = chosen[:count].copy(), np.empty(count)
-    for at in range(count):
+        chosen = _with_allowed(chosen, rounded.rows, least, most, allowed, n_allowed)
+    found, scores = rounded.rows[chosen], np.empty(len(chosen))
+    for at in range(len(found)):
         told_exactly = np.float32(0)
         for factor in range(len(wanted)):
             told_exactly += vectors[found[at], factor] * wanted[factor]
@@ -77,20 +79,21 @@ def nearest(
     return found, scores
 
 
-@compiled_loosely
-def products(bits: NDArray[np.int8], scale: Vectors, wanted: Vectors, into: Vectors) -> None:
-    """The product of each rounded vector with ``wanted``."""
-    for at in range(len(bits)):
-        told = np.float32(0)
-        for factor in range(len(wanted)):
-            told += np.float32(bits[at, factor]) * wanted[factor]
-        into[at] = told * scale[at]
+@compiled
+def products(bits: NDArray[np.int8], wanted: NDArray[np.int16], into: Floats) -> None:
+    """The product of each rounded vector with the rounded ``wanted`` (n_blocks, 64)."""
+    for block in range(len(wanted)):
+        with_part = wanted[block]
+        for at in range(len(bits)):
+            part, told = bits[at, block], np.int32(0)
+            for factor in range(BLOCK):
+                told = np.int32(told + np.int32(part[np.uint32(factor)]) * np.int32(with_part[np.uint32(factor)]))
+            into[at] = into[at] + told if block else np.float64(told)
 
 
 @compiled
-def _bound(places: Rows, least: Floats, n: int) -> float:
-    """What the n-th highest is at least; 0 where fewer than ``n`` are above it."""
-    best = highest(places, least, n)
-    if len(best) < n or not n:
-        return 0.0
-    return float(least[np.searchsorted(places, best[-1])])
+def _with_allowed(chosen: Rows, rows: Rows, least: Floats, most: Floats, allowed: NDArray[np.bool_], n: int) -> Rows:
+    """The places ``chosen`` and those that may be among the ``n`` highest of the allowed, sorted."""
+    permitted = np.flatnonzero(allowed[rows])
+    among = reaching(most[permitted], bound_of(least[permitted], n))
+    return np.unique(np.concatenate((chosen, permitted[among])))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.history import Known
 from regulars.models.retrievers.factor_kernels import Coarse, coarse, nearest
+from regulars.models.retrievers.fold_kernels import Fitted, vector_of
 from regulars.models.retrievers.reached import NOWHERE, Reached, best
 
 Floats = NDArray[np.float64]
@@ -48,10 +49,7 @@ class Factors:
 
     def fold_in(self, known: Known) -> Floats:
         """The visitor's vector (n_factors,): the least-squares answer to their history."""
-        own = self.vectors[known.products].astype(float)
-        confidence = confidences(known.weights, self.alpha)
-        left = self.gram + (own * (confidence - 1)[:, None]).T @ own
-        return np.asarray(np.linalg.solve(left, own.T @ confidence), dtype=float)
+        return vector_of(known.arrays, self.arrays)
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first; nothing for an empty history."""
@@ -70,10 +68,16 @@ class Factors:
         ``allowed``, shape (n_products,).
         """
         mask = NOTHING_ALLOWED if allowed is None else allowed
-        return nearest(self._coarse, self.vectors, wanted.astype(np.float32), n, mask, n_allowed)
+        return nearest(self.rounded, self.vectors, wanted.astype(np.float32), n, mask, n_allowed)
 
     @cached_property
-    def _coarse(self) -> Coarse:
+    def arrays(self) -> Fitted:
+        """What compiled code reads to fold in."""
+        return Fitted(np.require(self.vectors, np.float32, ["C", "W"]), self.gram, float(self.alpha))
+
+    @cached_property
+    def rounded(self) -> Coarse:
+        """What compiled code reads to find what is near."""
         return coarse(self.vectors, self.fitted)
 
 

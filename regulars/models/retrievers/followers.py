@@ -42,8 +42,9 @@ class Followers:
     def asked(self, known: Known) -> tuple[Rows, Floats]:
         """The products of the latest visit, and how much each counts."""
         products, later = known.visited
-        return products[:LATEST_PRODUCTS], self._falling[later[:LATEST_PRODUCTS]]
+        return products[:LATEST_PRODUCTS], self.fading[later[:LATEST_PRODUCTS]]
 
     @cached_property
-    def _falling(self) -> Floats:
+    def fading(self) -> Floats:
+        """How much a product counts after which there were 0, 1, 2 and so on other moments."""
         return np.power(self.falling, np.arange(NEWEST, dtype=float))

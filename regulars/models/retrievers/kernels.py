@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.instructions import count_bits, fetch, first_bit
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 
 BITS = 64
+AHEAD = 4  # so many steps before they are read, rows are asked for
+FETCHED = 128  # values of each
 DENSE = 2  # from so many additions per row on
-DE_BRUIJN = np.uint64(0x03F79D71B4CB0A89)
-FIRST_BITS = np.zeros(BITS, np.int64)
-FIRST_BITS[[((1 << place) * int(DE_BRUIJN) % 2**64) >> 58 for place in range(BITS)]] = np.arange(BITS)
 
 
 class Sums(threading.local):
@@ -44,8 +44,9 @@ SUMS = Sums()
 @compiled
 def add(row: int, value: float, sums: Floats, touched: Words) -> None:
     """``sums[row] += value``, and the row is touched."""
-    sums[row] += value
-    touched[row >> 6] |= np.uint64(1) << np.uint64(row & 63)
+    at = np.uint64(row)  # never below 0, which need not be looked at then
+    sums[at] += value
+    touched[at >> np.uint64(6)] |= np.uint64(1) << (at & np.uint64(63))
 
 
 @compiled
@@ -58,12 +59,16 @@ def add_neighbours(
     touched: Words,
 ) -> None:
     """``sums[rows[p, i]] += values[p, i] * weight`` for each of ``products``; a row of -1 is none."""
+    width = rows.shape[1]
     for place in range(len(products)):
-        product, weight = products[place], weights[place]
-        for near in range(rows.shape[1]):
-            row = rows[product, near]
-            if row >= 0:
-                add(row, values[product, near] * weight, sums, touched)
+        near, values_of, weight = rows[products[place]], values[products[place]], weights[place]
+        if place + AHEAD < len(products):
+            ahead = products[place + AHEAD] * width
+            fetch(rows, ahead, width)
+            fetch(values, ahead, width)
+        for at in range(len(near)):
+            if near[at] >= 0:
+                add(near[at], values_of[at] * weight, sums, touched)
 
 
 @compiled
@@ -91,9 +96,28 @@ def add_spans(
 ) -> None:
     """The same over spans: those of ``chosen`` lie at ``starts[c]:starts[c + 1]``."""
     for place in range(len(chosen)):
-        one, weight = chosen[place], weights[place]
-        for at in range(starts[one], starts[one + 1]):
-            add(rows[at], values[at] * weight, sums, touched)
+        weight = weights[place]
+        fetch_span(rows, values, starts, chosen, place + AHEAD)
+        span, values_of = _span(rows, starts, chosen[place]), _span(values, starts, chosen[place])
+        for at in range(len(span)):
+            add(span[at], values_of[at] * weight, sums, touched)
+
+
+@compiled
+def fetch_span(
+    rows: NDArray[np.int32], values: NDArray[np.float32], starts: NDArray[np.int64], chosen: Rows, place: int
+) -> None:
+    """Asks for the beginning of a span that is wanted soon."""
+    if place < len(chosen):
+        first = starts[chosen[place]]
+        count = min(starts[chosen[place] + 1] - first, FETCHED)
+        fetch(rows, first, count)
+        fetch(values, first, count)
+
+
+@compiled
+def _span(values: Any, starts: NDArray[np.int64], one: int) -> Any:
+    return values[starts[one] : starts[one + 1]]
 
 
 @compiled
@@ -108,23 +132,51 @@ def spans_summed(
     touched: Words,
 ) -> tuple[Rows, Floats]:
     """What ``add_spans`` adds, collected, where all rows are below ``count``; both arguments are zero afterwards."""
-    total = 0
+    room = spans_room(starts, chosen, count)
+    found, scores = np.empty(room, np.int64), np.empty(room)
+    filled = sum_spans(rows, values, starts, chosen, weights, count, sums, touched, found, scores, 0)
+    return found[:filled], scores[:filled]
+
+
+@compiled
+def spans_room(starts: NDArray[np.int64], chosen: Rows, count: int) -> int:
+    """How many places ``sum_spans`` may write to."""
+    total = 1
     for one in chosen:
         total += starts[one + 1] - starts[one]
-    if total * DENSE < count:
+    return min(total, count + 1) if total * DENSE < count else count + 1
+
+
+@compiled
+def sum_spans(
+    rows: NDArray[np.int32],
+    values: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    chosen: Rows,
+    weights: Floats,
+    count: int,
+    sums: Floats,
+    touched: Words,
+    found: Rows,
+    scores: Floats,
+    filled: int,
+) -> int:
+    """The same into ``found`` and ``scores`` from ``filled`` on, with ``spans_room``; where it ends."""
+    if spans_room(starts, chosen, count) <= count:
         add_spans(rows, values, starts, chosen, weights, sums, touched)
-        return collected(sums, touched)
+        return collect(sums, touched, found, scores, filled)
     for place in range(len(chosen)):  # most rows are reached: looking through all of them takes less than noting each
-        one, weight = chosen[place], weights[place]
-        for at in range(starts[one], starts[one + 1]):
-            sums[rows[at]] += values[at] * weight
-    found, scores, filled = np.empty(count, np.int64), np.empty(count), 0
+        weight = weights[place]
+        fetch_span(rows, values, starts, chosen, place + AHEAD)
+        span, values_of = _span(rows, starts, chosen[place]), _span(values, starts, chosen[place])
+        for at in range(len(span)):
+            sums[np.uint64(span[at])] += values_of[at] * weight
+    end = np.uint64(filled)
     for row in range(count):
-        if sums[row] > 0:
-            found[filled], scores[filled] = row, sums[row]
-            filled += 1
-        sums[row] = 0.0
-    return found[:filled], scores[:filled]
+        found[end], scores[end] = row, sums[row]
+        end += np.uint64(sums[row] > 0)
+    sums[:count] = 0.0
+    return int(np.int64(end))
 
 
 @compiled
@@ -133,92 +185,27 @@ def collected(sums: Floats, touched: Words) -> tuple[Rows, Floats]:
     count = 0
     for place in range(len(touched)):
         count += count_bits(touched[place])
-    found, scores = np.empty(count, np.int64), np.empty(count)
+    found, scores = np.empty(count + 1, np.int64), np.empty(count + 1)
     filled = collect(sums, touched, found, scores, 0)
     return found[:filled], scores[:filled]
 
 
 @compiled
 def collect(sums: Floats, touched: Words, found: Rows, scores: Floats, filled: int) -> int:
-    """The same into ``found`` and ``scores`` from ``filled`` on; where it ends."""
+    """The same into ``found`` and ``scores`` from ``filled`` on, with room for one more; where it ends."""
+    end = np.uint64(filled)
     for place in range(len(touched)):
         word = touched[place]
+        if not word:
+            continue
         touched[place] = 0
         while word:
-            row = (place << 6) + first_bit(word)
+            row = (np.uint64(place) << np.uint64(6)) | first_bit(word)
             word &= word - np.uint64(1)
-            if sums[row] > 0:
-                found[filled], scores[filled] = row, sums[row]
-                filled += 1
+            found[end], scores[end] = row, sums[row]
+            end += np.uint64(sums[row] > 0)
             sums[row] = 0.0
-    return filled
-
-
-@compiled
-def first_bit(word: Any) -> Any:
-    """The place of the lowest bit that is set, by Leiserson, Prokop & Randall (1998)."""
-    return FIRST_BITS[((word & (~word + np.uint64(1))) * DE_BRUIJN) >> np.uint64(58)]
-
-
-@compiled
-def count_bits(word: Any) -> Any:
-    """How many bits are set, by Warren, Hacker's Delight (2002), chapter 5."""
-    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))
-
-
-@compiled
-def highest(found: Rows, scores: Floats, n: int) -> Rows:
-    """Up to ``n`` of the sorted ``found`` with a score above 0, highest first, ties by row."""
-    # a heap of the n best so far, the worst of them on top: of equal scores the later row is the worse
-    heap, kept, least = np.empty(n, np.int64), 0, 0.0
-    for place in range(len(found)):
-        score = scores[place]
-        if not score > least:
-            continue
-        if kept < n:
-            at, kept = kept, kept + 1
-            while at > 0:
-                above = (at - 1) >> 1
-                if scores[heap[above]] < score:
-                    break
-                heap[at] = heap[above]
-                at = above
-            heap[at] = place
-        elif n:
-            _sink(scores, heap, n, place)
-        if n and kept == n:
-            least = scores[heap[0]]
-    order = np.empty(kept, np.int64)
-    for last in range(kept - 1, -1, -1):
-        order[last] = found[heap[0]]
-        if last:
-            _sink(scores, heap, last, heap[last])
-    return order
-
-
-@compiled
-def _sink(scores: Floats, heap: Rows, size: int, place: int) -> None:
-    """Put ``place`` instead of the top of the heap's first ``size``."""
-    at = 0
-    while True:
-        below = 2 * at + 1
-        if below >= size:
-            break
-        if below + 1 < size and _worse(scores, heap[below + 1], heap[below]):
-            below += 1
-        if not _worse(scores, heap[below], place):
-            break
-        heap[at] = heap[below]
-        at = below
-    heap[at] = place
-
-
-@compiled
-def _worse(scores: Floats, one: int, other: int) -> bool:
-    return scores[one] < scores[other] or (scores[one] == scores[other] and one > other)
+    return int(np.int64(end))
 
 
 @compiled

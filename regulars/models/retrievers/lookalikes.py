@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.history import Known
-from regulars.models.history_kernels import basket_sums, distinct
+from regulars.models.history import NEWEST, Known
+from regulars.models.history_kernels import basket_sums, distinct, frequency_of
 from regulars.models.retrievers.kernels import SUMS
 from regulars.models.retrievers.reach_kernels import Vectors, of_vectors
 from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
@@ -23,6 +23,7 @@ NEAREST = 300
 GROUPS = 7
 DECAY_WITHIN, DECAY_OF_GROUPS = 0.9, 0.7
 OWN_SHARE = 0.7
+FREQUENCY = GROUPS, np.power(DECAY_WITHIN, np.arange(NEWEST)), np.power(DECAY_OF_GROUPS, np.arange(GROUPS))
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,7 @@ class Lookalikes:
 
 def own_frequency(known: Known) -> Reached:
     """The customer's own temporal item frequency over their purchases; empty for who never bought."""
-    sums = _frequency(known.place[known.bought], -known.days[known.bought], len(known.products))
-    return known.products[sums > 0], sums[sums > 0]
+    return frequency_of(known.arrays, *FREQUENCY)
 
 
 def basket_frequency(rows: Rows, times: NDArray[np.int64] | Floats) -> Reached:
@@ -85,4 +85,4 @@ def basket_frequency(rows: Rows, times: NDArray[np.int64] | Floats) -> Reached:
 
 def _frequency(place: Rows, times: Floats, count: int) -> Floats:
     within = np.power(DECAY_WITHIN, np.arange(len(place)))
-    return basket_sums(place, times, count, GROUPS, within, np.power(DECAY_OF_GROUPS, np.arange(GROUPS)))
+    return basket_sums(place, times, count, GROUPS, within, FREQUENCY[2])

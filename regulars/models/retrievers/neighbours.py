@@ -16,7 +16,6 @@ from regulars.models.retrievers.reached import NOWHERE, Reached, best, scores_at
 
 Floats = NDArray[np.float64]
 
-STRONGEST = 100
 ONES = np.ones(NEWEST)  # who all count alike
 
 
@@ -34,11 +33,11 @@ class Neighbours:
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first, ties by row; products of the history itself are among them where related."""
-        return best(self.reached(*strongest(known)), n)
+        return best(self.reached(*known.strongest), n)
 
     def scores(self, known: Known, rows: Rows) -> Floats:
         """Shape (n_rows,); 0 for what is no neighbour of the history's strongest products."""
-        return scores_at(self.reached(*strongest(known)), rows)
+        return scores_at(self.reached(*known.strongest), rows)
 
     def reached(self, products: Rows, weights: Floats) -> Reached:
         """Every product near one of ``products``, sorted by row, and its summed weight x similarity."""
@@ -51,11 +50,3 @@ class Neighbours:
     def source(self, products: Rows, weights: Floats, row: int) -> int:
         """The one of ``products`` that speaks most for ``row``; -1 where none does."""
         return int(speaks_for(self.rows, self.similarity, products, weights, row))
-
-
-def strongest(known: Known) -> tuple[Rows, Floats]:
-    """The up to 100 products of largest weight and log(1 + weight), so that staples do not drown the rest."""
-    if len(known.products) <= STRONGEST:
-        return known.products, np.log1p(known.weights)
-    order = np.lexsort((known.products, -known.weights))[:STRONGEST]
-    return known.products[order], np.log1p(known.weights[order])

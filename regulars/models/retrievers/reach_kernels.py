@@ -11,21 +11,24 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.history_kernels import Visitor, faded_purchases, frequency_of
+from regulars.models.retrievers.ask_kernels import TABLE_OF, Fading, asks_of
+from regulars.models.retrievers.fold_kernels import Fitted, vector_of
 from regulars.models.retrievers.kernels import (
     add_neighbours,
-    add_rows,
     collect,
-    collected,
-    highest,
+    spans_room,
     spans_summed,
+    sum_spans,
 )
+from regulars.models.retrievers.selection import highest, in_order
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
 Pairs = tuple[Rows, Floats]
 
-FIRST_ROOM = 16_384
+FIRST_ROOM = 65_536
 
 
 class Visits(NamedTuple):
@@ -49,84 +52,111 @@ class Vectors(NamedTuple):
     posting_starts: NDArray[np.int64]
 
 
-class Ask(NamedTuple):
-    """The neighbours (``rows``, ``similarity``) of ``products``, each counting ``weights``."""
+class Told(NamedTuple):
+    """What is read of the model: the ``tables`` of neighbours (rows and similarity) in the order of ``TABLES``, which of them
+    are ``silent``, and what the parts are made with."""
 
-    rows: NDArray[np.int32]
-    similarity: NDArray[np.float32]
-    products: Rows
-    weights: Floats
+    tables: Any
+    silent: NDArray[np.bool_]
+    fading: Fading
+    visits: Visits
+    most_visits: tuple[int, int, int]
+    close: float
+    vectors: Vectors
+    alike: int
+    frequency: tuple[int, Floats, Floats]
+    half_life_days: float
+    factors: Fitted
 
 
 @compiled
 def reach(
-    asks: Any,
-    visit: Rows,
-    visits: Visits,
-    nearest: int,
-    recent: int,
-    close: float,
-    own: Pairs,
-    vectors: Vectors,
-    alike: int,
-    sums: Floats,
-    touched: Words,
-) -> tuple[Rows, Floats, NDArray[np.int64]]:
-    """Rows and scores that each of ``asks`` reaches, the three of ``of_visits``, those of ``of_vectors``, and ``own``; their ends.
+    visitor: Visitor, told: Told, sums: Floats, touched: Words
+) -> tuple[tuple[Rows, Floats, NDArray[np.int64]], Floats, Floats]:
+    """Rows and scores that each ask of ``ASKED`` reaches, the three of ``of_visits``, those of ``of_vectors``, and the visitor's
+    own frequency; their ends. And of each product of the history how often it was bought, faded; and the
+    visitor's vector of factors.
 
     Within a part rows are sorted. ``sums`` and ``touched`` are as long as products, visits and vectors need.
     """
+    asks = asks_of(visitor, told.fading)
     found, scores, filled = np.empty(FIRST_ROOM, np.int64), np.empty(FIRST_ROOM), 0
-    ends, part = np.empty(len(asks) + 5, np.int64), 0
-    for ask in asks:
-        if len(ask.products):
-            found, scores = _room(found, scores, filled + len(ask.products) * ask.rows.shape[1])
-            add_neighbours(ask.rows, ask.similarity, ask.products, ask.weights, sums, touched)
+    ends, part, first = np.empty(len(TABLE_OF) + 5, np.int64), 0, 0
+    for last in asks.ends:
+        rows, similarity = told.tables[TABLE_OF[part]]
+        if last > first and not told.silent[TABLE_OF[part]]:
+            found, scores = _room(found, scores, filled + (last - first) * rows.shape[1] + 1)
+            add_neighbours(rows, similarity, asks.products[first:last], asks.weights[first:last], sums, touched)
             filled = collect(sums, touched, found, scores, filled)
         ends[part] = filled
-        part += 1
-    for pairs in of_visits(visit, visits, nearest, recent, close, sums, touched):
+        part, first = part + 1, last
+    visit = asks.visit[: told.most_visits[0]][::-1].copy()
+    _, nearest, recent = told.most_visits
+    for pairs in of_visits(visit, told.visits, nearest, recent, told.close):
         found, scores, filled = _behind(pairs, found, scores, filled)
         ends[part] = filled
         part += 1
-    for pairs in (of_vectors(own, vectors, alike, sums, touched), own):
-        found, scores, filled = _behind(pairs, found, scores, filled)
-        ends[part] = filled
-        part += 1
-    return found[:filled], scores[:filled], ends
+    own = frequency_of(visitor, told.frequency[0], told.frequency[1], told.frequency[2])
+    near, shares = vectors_near(own, told.vectors, told.alike, sums, touched)
+    vectors, products = told.vectors, len(told.vectors.posting_starts) - 1
+    found, scores = _room(found, scores, filled + spans_room(vectors.starts, near, products))
+    filled = sum_spans(
+        vectors.rows, vectors.values, vectors.starts, near, shares, products, sums, touched, found, scores, filled
+    )
+    ends[part] = filled
+    found, scores, filled = _behind(own, found, scores, filled)
+    ends[part + 1] = filled
+    parts = found[:filled], scores[:filled], ends
+    return parts, faded_purchases(visitor, told.half_life_days), vector_of(visitor, told.factors)
 
 
 @compiled
-def of_visits(
-    visit: Rows, visits: Visits, nearest: int, recent: int, close: float, sums: Floats, touched: Words
-) -> tuple[Pairs, Pairs, Pairs]:
+def of_visits(visit: Rows, visits: Visits, nearest: int, recent: int, close: float) -> tuple[Pairs, Pairs, Pairs]:
     """What the ``nearest`` of the ``recent`` newest visits hold that share a product with ``visit`` (oldest first).
 
     By likeness x how late the two part, summed; times the product's rarity; as far as it comes ``close`` after. See ``Sessions``.
     """
     held, likeness = visits_holding(visit, visits.posting_starts, visits.postings, recent)
-    near = highest(-held, likeness, nearest)
-    weights = likeness[np.searchsorted(-held, near)]
-    rows, values, after = products_of_visits(-near, weights, visit, visits.products, visits.starts, close)
-    add_rows(rows, values, sums, touched)
-    plain = collected(sums, touched)
+    near = highest(np.arange(len(held)), likeness, nearest)
+    rows, values, after = products_of_visits(held[near], likeness[near], visit, visits.products, visits.starts, close)
+    rare = values.copy()
     for at in range(len(rows)):
-        values[at] *= visits.rarity[rows[at]]
-    add_rows(rows, values, sums, touched)
-    rare = collected(sums, touched)
-    add_rows(rows, after, sums, touched)
-    return plain, rare, collected(sums, touched)
+        rare[at] *= visits.rarity[rows[at]]
+    order = in_order(rows)
+    return _summed(rows, values, order), _summed(rows, rare, order), _summed(rows, after, order)
+
+
+@compiled
+def _summed(rows: Rows, values: Floats, order: Rows) -> Pairs:
+    """The distinct ``rows``, which ``order`` sorts, and the sums of their ``values`` that are above 0."""
+    found, sums, count = np.empty(len(rows), np.int64), np.empty(len(rows)), 0
+    at = 0
+    while at < len(order):
+        row, total = rows[order[at]], 0.0
+        while at < len(order) and rows[order[at]] == row:
+            total += values[order[at]]
+            at += 1
+        found[count], sums[count] = row, total
+        count += total > 0
+    return found[:count], sums[:count]
 
 
 @compiled
 def of_vectors(own: Pairs, vectors: Vectors, alike: int, sums: Floats, touched: Words) -> Pairs:
     """The mean of the ``alike`` vectors that lie closest to a customer's own; see ``Lookalikes``."""
-    customers, products = len(vectors.starts) - 1, len(vectors.posting_starts) - 1
+    near, shares = vectors_near(own, vectors, alike, sums, touched)
+    products = len(vectors.posting_starts) - 1
+    return spans_summed(vectors.rows, vectors.values, vectors.starts, near, shares, products, sums, touched)
+
+
+@compiled
+def vectors_near(own: Pairs, vectors: Vectors, alike: int, sums: Floats, touched: Words) -> Pairs:
+    """The ``alike`` vectors that lie closest to a customer's own, and by how much each counts for their mean."""
+    customers = len(vectors.starts) - 1
     holding, likeness = spans_summed(
         vectors.postings, vectors.posting_values, vectors.posting_starts, own[0], own[1], customers, sums, touched
     )
-    near, shares = highest(holding, likeness, alike), np.full(alike, 1 / alike)
-    return spans_summed(vectors.rows, vectors.values, vectors.starts, near, shares, products, sums, touched)
+    return highest(holding, likeness, alike), np.full(alike, 1 / alike)
 
 
 @compiled

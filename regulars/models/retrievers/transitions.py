@@ -72,6 +72,8 @@ class Transitions:
     def chances(self, known: Known, rows: Rows) -> Floats:
         """Shape (2, n_rows): the chance (0-1) that each of ``rows`` comes next, and that after the latest product alone."""
         found = np.zeros((2, len(rows)))
+        if self.near.are_none:
+            return found
         products, weights = self.asked(known)
         if len(products):
             chance_columns(self.vectors, self.liking, self.total, products, weights, rows, found)

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.instructions import fetch
+from regulars.models.retrievers.kernels import AHEAD, FETCHED
 
 Floats = NDArray[np.float64]
 
@@ -15,22 +17,23 @@ def visits_holding(
 ) -> tuple[Rows, Floats]:
     """The ``recent`` newest visits among the postings of the products of ``visit`` (oldest first), newest first, and of each
     how late in the current one its products come (0-1), summed."""
-    at, last = np.empty(len(visit), np.int64), np.empty(len(visit), np.int64)
+    at, last, next_one = np.empty(len(visit), np.int64), np.empty(len(visit), np.int64), np.empty(len(visit), np.int64)
     for place in range(len(visit)):
         at[place], last[place] = starts[visit[place]], starts[visit[place] + 1]
+        next_one[place] = postings[at[place]] if at[place] < last[place] else -1
     held, likeness, count = np.empty(recent, np.int64), np.empty(recent), 0
     while count < recent:
-        newest = -1
-        for place in range(len(visit)):
-            if at[place] < last[place]:
-                newest = max(newest, postings[at[place]])
+        newest = np.int64(-1)
+        for place in range(len(next_one)):
+            newest = max(newest, next_one[place])
         if newest < 0:
             break
         alike = 0.0
-        for place in range(len(visit)):
-            if at[place] < last[place] and postings[at[place]] == newest:
+        for place in range(len(next_one)):
+            if next_one[place] == newest:
                 alike += (place + 1) / len(visit)
                 at[place] += 1
+                next_one[place] = postings[at[place]] if at[place] < last[place] else -1
         held[count], likeness[count] = newest, alike
         count += 1
     return held[:count], likeness[:count]
@@ -49,12 +52,17 @@ def products_of_visits(
 
     ``visit`` is the current one, oldest first. Two visits part at the latest of its products that the other holds.
     """
-    total = 0
+    total, longest = 0, 0
     for one in near:
         total += starts[one + 1] - starts[one]
+        longest = max(longest, starts[one + 1] - starts[one])
+    fading = np.exp(-np.arange(longest) / close)
     rows, weights, after, filled = np.empty(total, np.int64), np.empty(total), np.zeros(total), 0
     for place in range(len(near)):
         first, last = starts[near[place]], starts[near[place] + 1]
+        if place + AHEAD < len(near):
+            ahead = starts[near[place + AHEAD]]
+            fetch(products, ahead, min(starts[near[place + AHEAD] + 1] - ahead, FETCHED))
         met, shared = -1, first
         for at in range(first, last):
             for step in range(len(visit) - 1, met, -1):
@@ -64,6 +72,6 @@ def products_of_visits(
         for at in range(first, last):
             rows[filled], weights[filled] = products[at], weight
             if at > shared:
-                after[filled] = weight * np.exp(-(at - shared) / close)
+                after[filled] = weight * fading[at - shared]
             filled += 1
     return rows, weights, after

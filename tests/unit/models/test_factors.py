@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.fold_kernels import folded_in
 from regulars.models.retrievers.reached import best
 
 N, WIDTH = 3_000, 24
@@ -53,3 +54,13 @@ def test_nothing_is_near_to_nothing() -> None:
     assert empty.near_to(np.ones(3), 4)[0].tolist() == []
     assert Factors(np.ones((5, 3), np.float32), 0.05, 20.0).near_to(np.zeros(3), 4)[0].tolist() == []
     assert Factors(np.ones((5, 3), np.float32), 0.05, 20.0).near_to(-np.ones(3), 4)[0].tolist() == []
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 99])
+def test_a_visitors_vector_solves_the_normal_equations(factors: Factors, count: int) -> None:
+    rng = np.random.default_rng(count)
+    products, confidence = np.sort(rng.choice(N, count, replace=False)), 1 + 9 * rng.random(count)
+    own = factors.vectors[products].astype(float)
+    left = factors.gram + (own * (confidence - 1)[:, None]).T @ own
+    found = folded_in(factors.vectors, factors.gram, products, confidence)
+    np.testing.assert_allclose(left @ found, own.T @ confidence, rtol=1e-9, atol=1e-9)

@@ -13,11 +13,11 @@ from regulars.models.retrievers.kernels import (
     add_spans,
     collected,
     cosines,
-    highest,
     looked_up,
     spans_summed,
     speaks_for,
 )
+from regulars.models.retrievers.selection import bound_of, descending, highest, reaching
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
 
 SEEDS = st.integers(0, 10_000)
@@ -101,20 +101,48 @@ def test_every_bit_of_a_word_is_collected_and_cleared() -> None:
     assert not touched.any()
 
 
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_few_more_than_the_highest_reach_the_bound_where_none_are_equal(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    scores, n = np.exp(rng.normal(0, rng.choice([0.01, 1, 20]), int(rng.integers(0, 2_000)))), int(rng.integers(0, 100))
+    found = reaching(scores, bound_of(scores, n))
+    assert found.tolist() == sorted(found)
+    assert set(np.argsort(-scores)[:n]) <= set(found)
+    assert len(found) <= 1.25 * n + 4
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_scores_of_any_kind_are_put_in_order(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(0, 900))
+    kinds = (
+        rng.integers(1, 4, count),
+        np.exp(rng.normal(0, 30, count)),
+        np.append(1e-300, 1 + 1e-12 * rng.random(count)),
+    )
+    for scores in kinds:
+        order = descending(scores.astype(float))
+        assert order.tolist() == np.argsort(-scores, kind="stable").tolist()
+
+
 @settings(max_examples=30, deadline=None)
 @given(SEEDS)
 def test_columns_hold_what_is_looked_up_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    parts = [np.flatnonzero(rng.random(500) < share) for share in (0.0, 0.02, 0.9)]
+    parts = [np.flatnonzero(rng.random(500) < share) for share in (0.0, 0.02, 0.9, 0.3)]
     scores = [rng.random(len(part)) for part in parts]
     rows = np.flatnonzero(rng.random(500) < 0.1)
-    into = np.full((3, len(rows)), -1.0)
+    into, sums = np.full((4, len(rows)), -1.0), np.zeros(500)
     ends = np.cumsum([len(part) for part in parts])
-    places = np.array([2, -1, 0])
-    looked_up_columns(np.concatenate(parts), np.concatenate(scores), ends, rows, places, into)
+    places = np.array([2, -1, 0, 3])
+    looked_up_columns(np.concatenate(parts), np.concatenate(scores), ends, rows, places, sums, into)
     assert into[2].tolist() == looked_up(parts[0], scores[0], rows).tolist()
     assert into[0].tolist() == looked_up(parts[2], scores[2], rows).tolist()
+    assert into[3].tolist() == looked_up(parts[3], scores[3], rows).tolist()
     assert (into[1] == -1).all()  # nobody asked for it
+    assert not sums.any()
 
 
 def test_ranks_are_of_what_was_told_the_first_of_equals_before() -> None:

@@ -12,7 +12,7 @@ from regulars.models.retrieval import BRING, BRING_FACTORS, PARTS, Retrieval
 from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import own_frequency
-from regulars.models.retrievers.neighbours import Neighbours, strongest
+from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.reached import Reached, best, scores_at
 from regulars.models.retrievers.transitions import Transitions
 from tests.builders import tiny_retrieval
@@ -51,8 +51,8 @@ def alone(retrieval: Retrieval, known: Known) -> dict[str, Reached]:
     latest, ones = newest[:1], np.ones(len(newest[:1]))
     visit, later = known.visited
     return {
-        "baskets": retrieval.baskets.reached(*strongest(known)),
-        "visitors": retrieval.visitors.reached(*strongest(known)),
+        "baskets": retrieval.baskets.reached(*known.strongest),
+        "visitors": retrieval.visitors.reached(*known.strongest),
         "linear": retrieval.linear.reached(known.products, np.ones(len(known.products))),
         "newest": retrieval.baskets.reached(latest, ones),
         "recent": retrieval.baskets.reached(newest, 0.8 ** np.arange(len(newest))),
