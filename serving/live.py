@@ -20,7 +20,7 @@ from serving.rankers import Rankers
 from serving.services.clock import service_time
 from serving.services.degrees import FULL, POPULAR, Budget
 from serving.services.history import Clock
-from serving.services.shelf import Shelf, load_shelf, told_since
+from serving.services.shelf import Filters, Shelf, load_shelf, told_since
 from serving.slots import Slots
 from serving.store.database import Store
 from serving.store.generations import current_generation
@@ -80,12 +80,20 @@ class Live:
             if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
                 shelf = load_shelf(self.store, found)
                 told, self._told = told_since(self.store, shelf, seq=None)
-                self.shelf = shelf.changed(told)
+                self.shelf = self._at_hand(shelf.changed(told))
             elif self.shelf is not None:
                 told, self._told = told_since(self.store, self.shelf, seq=self._told)
-                self.shelf = self.shelf.changed(told)
+                self.shelf = self._at_hand(self.shelf.changed(told))
         except Exception:
             log.exception("refreshing failed, trying again")
+
+    def _at_hand(self, shelf: Shelf) -> Shelf:
+        """``shelf`` once what nearly every question needs of it is there, so that nobody waits for it."""
+        if self.champions.recommender is not None:
+            ids = self.champions.recommender.model.retrieval.ids
+            ids.rows_of(shelf.published_ids)
+            shelf.allowed(Filters(), ids)
+        return shelf
 
     def start(self) -> None:
         """Refresh now, and twice a second in a thread until ``stop``.

@@ -20,7 +20,7 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, Done, History, Known, done_with, known_history
+from regulars.models.history import DAY_S, NOTHING, STRONGEST, Done, History, Known, done_with, known_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
@@ -118,13 +118,14 @@ class Recommender:
 
     def warm_up(self) -> None:
         """Answer once for a history of popular products, so that no visitor waits for what is computed at the first asking."""
-        rows = self.retrieval.popular.order[:5]
+        rows = self.retrieval.popular.order[: STRONGEST + 1]  # as many as are put in order
         history = History(self.retrieval.ids.ids(rows), np.arange(len(rows)), ("purchase",) * len(rows))
         allowed = self.retrieval.popular.counts[:, 0] >= 0
         for repeat in ("auto", "never"):
             self.recommend(history, Context(moment=DAY_S, repeat=repeat, allowed=allowed), n=10)
-        self.recommend(history, Context(moment=DAY_S, placement="product", product_ids=tuple(history.product_ids)), n=1)
-        for product_id in history.product_ids[:1]:
+        page = tuple(history.product_ids[:5])
+        self.recommend(history, Context(moment=DAY_S, placement="product", product_ids=page), n=1)
+        for product_id in page[:1]:
             self.similar(product_id, n=1)
 
     def rank(self, known: Known, *, moment: int, n: int, repeat: str = "auto") -> Rows:
