@@ -5,7 +5,7 @@
 A made shop of 10,000 products (``benchmarks/shops.py``, 2,000 customers with histories of 200 purchases) is trained and published.
 Its histories are then copied under other names until the store, SQLite, holds as many as ``--customers`` says, and customers drawn
 by chance are asked for the first time, nobody twice: answers a second of one worker with its ranker (wrk, eight connections), the
-middle of three loads of five seconds. Then, inside the process and in one thread, what a weighing takes for histories of
+middle of three loads of two seconds. Then, inside the process and in one thread, what a weighing takes for histories of
 ``--lengths``, of which the newest 500 count.
 """
 

@@ -4,7 +4,7 @@
 
 Over the shop of the home folder, which must have been published (`make demo ARGS=--no-serve`); the loader is wrk (Debian) with
 eight connections, up to three times five seconds each, the run with the median number counts. Customers are asked for the first
-time, nobody twice, so that a small shop has fewer runs; then the same few again and again, first with another question each time,
+time, nobody twice (two seconds each, and a small shop has fewer runs); then the same few again and again, first with another question each time,
 then with the same; the share of answers that were ranked in full is what the service itself counts. A server is asked once it has
 nothing more to do after its start.
 """
@@ -37,7 +37,7 @@ from serving.services.remembered import SECONDS as REMEMBERED_S
 from serving.store import open_store
 from serving.store.schema import histories
 
-SECONDS, TIMES, CONNECTIONS = 5, 3, 8
+SECONDS, FIRST_SECONDS, TIMES, CONNECTIONS = 5, 2, 3, 8
 AGAIN = 300
 BARE = """from fastapi import FastAPI
 app = FastAPI()
@@ -148,8 +148,8 @@ def first_asked(wrk: str, address: str, key: str, names: Sequence[str], folder: 
     found: list[Load] = []
     start = 0
     while len(found) < TIMES:
-        load = loaded(wrk, address, key, names, folder, start=start)
-        start += round(load.per_second * SECONDS) + CONNECTIONS
+        load = loaded(wrk, address, key, names, folder, start=start, seconds=FIRST_SECONDS)
+        start += round(load.per_second * FIRST_SECONDS) + CONNECTIONS
         if start > len(names):
             return found or [load], bool(found)
         found.append(load)
@@ -167,11 +167,21 @@ def median_of(loads: Sequence[Load]) -> Load:
     return sorted(loads, key=lambda load: load.per_second)[(len(loads) - 1) // 2]
 
 
-def loaded(wrk: str, address: str, key: str, names: Sequence[str], folder: Path, *, start: int, more: str = "") -> Load:
+def loaded(
+    wrk: str,
+    address: str,
+    key: str,
+    names: Sequence[str],
+    folder: Path,
+    *,
+    start: int,
+    more: str = "",
+    seconds: int = SECONDS,
+) -> Load:
     """What wrk says; raises RuntimeError where any answer was an error."""
     script = folder / "load.lua"
     script.write_text(LOAD.format(names=",".join(map(json.dumps, names)), start=start, more=more))
-    words = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{SECONDS}s", "--latency"]
+    words = [wrk, "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
     words += ["-H", f"Authorization: Bearer {key}", "-s", str(script)]
     told = subprocess.run([*words, address], capture_output=True, text=True, check=True).stdout
     found = re.search(r"Requests/sec:\s+([\d.]+)", told)

@@ -65,10 +65,12 @@ def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: date
         live = Live(settings, open_store(settings.database_url), Champions(settings.home), now=now)
         live.start()
         app.state.live = live
+        live.lag.start()
         await _ask_first(app)
         try:
             yield
         finally:
+            live.lag.stop()
             live.stop()
 
     app = FastAPIOffline(

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
+from serving.lag import Lag
 from serving.limits import Rate
 from serving.metrics import WAITED
 from serving.rankers import Rankers
@@ -55,6 +56,7 @@ class Live:
     shown: ShownLog = field(init=False)
     answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE, observe=WAITED.observe))
     rankers: Rankers = field(init=False)
+    lag: Lag = field(default_factory=Lag)
     looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
     _told: int = 0
     _refreshing: Lock = field(default_factory=Lock)
@@ -170,7 +172,7 @@ class Live:
     def crowded(self) -> bool:
         """Whether an answer would wait for longer than the time budget."""
         waiting = self.rankers if self.rankers else self.answering
-        return waiting.expected_wait > self.budget.seconds
+        return waiting.expected_wait + self.lag.seconds > self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.

@@ -272,12 +272,14 @@ async def _answered(
     repeated = None if whole_page else repeat(sources, visitor, questions[0])
     if repeated is not None:
         return _json(repeated)
-    await _weighed_beside(worker, sources, visitor, questions)
+    crowded = worker.crowded
+    if not crowded:
+        await _weighed_beside(worker, sources, visitor, questions)
     asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])
     make: Callable[..., bytes] = partial(asked_of, sources)
     if not whole_page and is_weighed(sources, visitor, questions[0]):  # choosing takes less than a thread
         return _json(make(visitor, one))
-    if worker.crowded and all(map(rests_on_nobody, questions)):  # nothing is read, so nobody is kept waiting
+    if crowded and all(map(rests_on_nobody, questions)):  # nothing is read, so nobody is kept waiting
         return _json(make(UNSEEN, one, most=POPULAR))
     try:
         return _json(await worker.answer(partial(make, visitor, one)))
@@ -288,7 +290,7 @@ async def _answered(
 async def _weighed_beside(worker: Live, sources: Sources, visitor: Visitor, questions: list[Question]) -> None:
     """Have what the answers will rest on weighed by a ranker, as far as there is one, and time."""
     current = worker.champions.recommender
-    if not worker.rankers or worker.crowded or current is None or sources.model is not current.model:
+    if not worker.rankers or current is None or sources.model is not current.model:
         return
     for question in questions:
         one = to_weigh(sources, visitor, question)
