@@ -4,9 +4,9 @@
 
 Over the shop of the home folder, which must have been published (`make demo ARGS=--no-serve`); the loader is wrk (Debian) with
 eight connections, up to three times five seconds each, the run with the median number counts. Customers are asked for the first
-time, nobody twice (two seconds each, and a small shop has fewer runs); then the same few again and again, first with another question each time,
-then with the same; the share of answers that were ranked in full is what the service itself counts. A server is asked once it has
-nothing more to do after its start.
+time, nobody twice (two seconds each, and a small shop has fewer runs); then the same few again and again, first with another
+question each time, then with the same; the share of answers that were ranked in full is what the service itself counts. A server
+is asked once it has nothing more to do after its start.
 """
 
 import json
