@@ -16,7 +16,7 @@ from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.limits import Sizes
 from serving.live import Live
-from serving.metrics import Measured
+from serving.metrics import UNCOUNTED, Measured
 from serving.problems import add_problem_handlers
 from serving.routes import (
     changes,
@@ -111,7 +111,7 @@ async def _ask_first(app: FastAPI) -> None:
     for method, path in (("GET", "/v1/recommendations"), ("POST", "/v1/track")):
         asked = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
         where = {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
-        await app(asked | where | {"client": None, "server": None}, receive, send)
+        await app(asked | where | {"client": None, "server": None, UNCOUNTED: True}, receive, send)
 
 
 def create() -> Callable[..., Any]:

@@ -16,6 +16,9 @@ WAITED = Histogram("regulars_answer_wait_seconds", "Seconds that answers waited 
 EVENTS = Counter("regulars_events", "Events by what became of them.", ["status"])
 
 
+UNCOUNTED = "regulars.uncounted"  # in the scope of what nobody asked
+
+
 class Measured:
     """An ASGI application around another one that counts its requests; routes by their pattern, so that no id is kept."""
 
@@ -23,7 +26,7 @@ class Measured:
         self._app = app
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or UNCOUNTED in scope:
             await self._app(scope, receive, send)
             return
         began, status = time.perf_counter(), 500
