@@ -15,7 +15,7 @@ from regulars.models.threads import always_one_thread
 from regulars.settings import Settings, read_settings
 from serving.champions import Champions
 from serving.limits import Sizes
-from serving.live import Live
+from serving.live import Brought, Live
 from serving.metrics import UNCOUNTED, Measured
 from serving.problems import add_problem_handlers
 from serving.routes import (
@@ -57,12 +57,20 @@ ABOUT = """What each shopper would like next, who is about to leave and why, and
 Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
 
 
-def create_app(settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> FastAPI:
-    """The application over the store and the champions of ``settings``; ``now`` is its clock."""
+brought: Brought | None = None  # by the process that workers are forked from
+
+
+def create_app(
+    settings: Settings, *, now: Callable[[], datetime] = lambda: datetime.now(UTC), shared: Brought | None = None
+) -> FastAPI:
+    """The application over the store and the champions of ``settings``; ``now`` is its clock. It begins with what is ``shared``."""
 
     @asynccontextmanager
     async def running(app: FastAPI) -> AsyncIterator[None]:
-        live = Live(settings, open_store(settings.database_url), Champions(settings.home), now=now)
+        found = shared or Brought(Champions(settings.home), None, 0)
+        live = Live(
+            settings, open_store(settings.database_url), found.champions, now=now, shelf=found.shelf, told=found.told
+        )
         live.start()
         app.state.live = live
         live.lag.start()
@@ -119,4 +127,6 @@ def create() -> Callable[..., Any]:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings()
     always_one_thread()
-    return wrap_asgi_with_proxy_headers(create_app(settings), trusted_hosts=list(settings.trusted_proxies))
+    return wrap_asgi_with_proxy_headers(
+        create_app(settings, shared=brought), trusted_hosts=list(settings.trusted_proxies)
+    )

@@ -21,9 +21,9 @@ from serving.rankers import Rankers
 from serving.services.clock import service_time
 from serving.services.degrees import FULL, POPULAR, Budget
 from serving.services.history import Clock
-from serving.services.shelf import Filters, Shelf, load_shelf, told_since
+from serving.services.shelf import MOST_TOLD, Filters, Shelf, load_shelf, told_since
 from serving.slots import Slots
-from serving.store.database import Store
+from serving.store.database import Store, open_store
 from serving.store.generations import current_generation
 from serving.store.prepared import Asked, Found, rows_of_each
 from serving.store.reader import GroupReader
@@ -36,6 +36,24 @@ ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Brought:
+    """What a worker needs and may share with others: loaded before they are forked, each goes on from it by itself."""
+
+    champions: Champions
+    shelf: Shelf | None
+    told: int
+
+
+def bring(settings: Settings) -> Brought:
+    """Champion and published generation as they are now, as far as there are any."""
+    store = open_store(settings.database_url)
+    live = Live(settings, store, Champions(settings.home))
+    live.refresh()
+    store.close()
+    return Brought(live.champions, live.shelf, live.told)
 
 
 @dataclass
@@ -58,7 +76,7 @@ class Live:
     rankers: Rankers = field(init=False)
     lag: Lag = field(default_factory=Lag)
     looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
-    _told: int = 0
+    told: int = 0  # the number of the newest change that the shelf holds
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
 
@@ -81,13 +99,20 @@ class Live:
             found = current_generation(self.store)
             if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
                 shelf = load_shelf(self.store, found)
-                told, self._told = told_since(self.store, shelf, seq=None)
+                told, self.told = told_since(self.store, shelf, seq=None)
                 self.shelf = self._at_hand(shelf.changed(told))
             elif self.shelf is not None:
-                told, self._told = told_since(self.store, self.shelf, seq=self._told)
-                self.shelf = self._at_hand(self.shelf.changed(told))
+                self.shelf = self._at_hand(self._changed(self.shelf))
         except Exception:
             log.exception("refreshing failed, trying again")
+
+    def _changed(self, shelf: Shelf) -> Shelf:
+        """``shelf`` after all that was told of products since."""
+        while True:
+            told, self.told = told_since(self.store, shelf, seq=self.told)
+            shelf = shelf.changed(told)
+            if len(told) < MOST_TOLD:
+                return shelf
 
     def _at_hand(self, shelf: Shelf) -> Shelf:
         """``shelf`` once what nearly every question needs of it is there, so that nobody waits for it."""

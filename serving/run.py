@@ -12,8 +12,9 @@ from granian import Granian
 from granian.constants import Interfaces
 
 from regulars.errors import SettingsError
+from regulars.models.threads import always_one_thread
 from regulars.settings import Settings
-from serving.store.database import is_sqlite, open_store
+from serving.store.database import is_sqlite
 
 WATCH_AGAIN_S = 5.0
 STOPPED_WITHIN_S = 8  # less than the 10 that a container is given; what was accepted is on disk by then
@@ -33,15 +34,14 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             f"SQLite serves one worker, {workers} were asked for; set REGULARS_DATABASE_URL to a PostgreSQL database, "
             "or --workers 1"
         )
-    open_store(settings.database_url).close()
     os.environ.update(_environment(settings))
     os.environ[COUNTED_IN] = tempfile.mkdtemp(prefix="regulars-metrics-")  # where the workers' counters are added up
-    _bring_code()
     stopped = Event()
-    # in this thread: a worker that is forked while another thread imports waits forever for what that one was importing
-    watcher = _start_watcher(settings)
-    Thread(target=_keep_watching, args=(settings, watcher, stopped), daemon=True).start()
     try:
+        _bring(settings)
+        # in this thread: a worker that is forked while another thread imports waits forever for what that one was importing
+        watcher = _start_watcher(settings)
+        Thread(target=_keep_watching, args=(settings, watcher, stopped), daemon=True).start()
         Granian(
             "serving.app:create",
             factory=True,
@@ -58,10 +58,16 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
         shutil.rmtree(os.environ[COUNTED_IN], ignore_errors=True)
 
 
-def _bring_code() -> None:
-    """Have here, before workers are forked, what each of them would bring for itself: they share it, about 100 MB."""
-    import serving.app  # noqa: F401, PLC0415 - here, since other commands need none of it
+def _bring(settings: Settings) -> None:
+    """Have here, before workers are forked, what each of them would bring for itself, code, champion and generation: they share it.
 
+    A worker that starts when there is another champion or generation loads that.
+    """
+    from serving import app  # noqa: PLC0415 - here, since other commands need none of it
+    from serving.live import bring  # noqa: PLC0415
+
+    always_one_thread()
+    app.brought = bring(settings)
     gc.collect()
     gc.freeze()  # the collector would write to what is shared
 
