@@ -17,7 +17,9 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +55,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         shop = made_shop(Path(scratch) / "home", products=PRODUCTS, customers=CUSTOMERS)
         os.environ.update(shop.env | {"REGULARS_RATE_PER_KEY": "0", "REGULARS_RATE_PER_ADDRESS": "0"})
-        for row in (
-            *(_with_customers(shop, wrk, int(count)) for count in asked.customers.split(",")),
-            *_with_lengths(shop, [int(length) for length in asked.lengths.split(",")]),
-        ):
+        of_customers = (_with_customers(shop, wrk, int(count)) for count in asked.customers.split(","))
+        for row in chain(of_customers, _with_lengths(shop, [int(length) for length in asked.lengths.split(",")])):
             rows.append(row)
             print(json.dumps(row), flush=True)
     said = f"python -m benchmarks.growth --customers {asked.customers} --lengths {asked.lengths}"
@@ -69,6 +69,7 @@ def _with_customers(shop: MadeShop, wrk: str, count: int) -> Row:
     store = open_store(f"sqlite:///{shop.home}/store.db")
     with store.writing() as connection:
         held = connection.execute(text("select count(*) from histories")).scalar_one() // CUSTOMERS
+        connection.exec_driver_sql("PRAGMA cache_size=-500000")  # KB: rows of a copy lie far apart
         for copy in range(held, copies):
             connection.execute(COPIES, {"copy": copy})
     key = create_key(store, scope="admin", label="benchmark", now=datetime.now(UTC)).key
@@ -90,7 +91,7 @@ def _with_customers(shop: MadeShop, wrk: str, count: int) -> Row:
     }
 
 
-def _with_lengths(shop: MadeShop, lengths: list[int]) -> list[Row]:
+def _with_lengths(shop: MadeShop, lengths: list[int]) -> Iterator[Row]:
     """Milliseconds in the middle that a weighing takes, by how many interactions each history has; all lengths in turns."""
     model = Recommender.load(shop.home / "champions" / "recommender" / "1")
     moment = int(datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00").timestamp())
@@ -105,10 +106,8 @@ def _with_lengths(shop: MadeShop, lengths: list[int]) -> list[Row]:
                 began = time.perf_counter()
                 model.weigh(history, context)
                 took[length].append(1_000 * (time.perf_counter() - began))
-    return [
-        {"task": "weighing", "interactions": length, "ms_50": statistics.median(times[20:])}
-        for length, times in took.items()
-    ]
+    for length, times in took.items():
+        yield {"task": "weighing", "interactions": length, "ms_50": statistics.median(times[20:])}
 
 
 if __name__ == "__main__":
