@@ -14,9 +14,9 @@ from fastapi.security import HTTPBearer
 
 from serving.live import Live
 from serving.problems import Problem
-from serving.services.keys import key_asked, valid_key_in
+from serving.services.keys import key_asked, valid_key, valid_key_in
 from serving.store.keys import KeyRow
-from serving.store.prepared import Asked, Found, rows_of_each
+from serving.store.prepared import Asked, Found
 
 LONGEST_TOKEN_S = 3_600
 # for the documentation's button only: a key may come in other ways, and what is wrong with it is said below
@@ -97,7 +97,8 @@ class AllowLater(Allow):
     async def of(self, request: Request) -> Pending:  # type: ignore[override]
         """Who sends ``request``, not looked up yet; raises Problem 401 without a key and 429 as ``caller_of``."""
         worker = await live_of(request)
-        return Pending(worker, request, self.scopes, _key_asked(worker, request, _header_key(request)))
+        key = _key_of(worker, request, _header_key(request))
+        return Pending(worker, request, self.scopes, key_asked(key))
 
 
 def allow_later(*scopes: str) -> AllowLater:
@@ -119,15 +120,15 @@ def caller_of(
         Problem: 401 without a valid key or with a wrong token, 403 where the key's scope or origin does not fit, 429 where
             the address or the key asked too often.
     """
-    (found,) = rows_of_each(worker.store, _key_asked(worker, request, key))
-    return _caller(worker, request, valid_key_in(found), scopes=scopes, token=token)
+    row = valid_key(worker.store, _key_of(worker, request, key))
+    return _caller(worker, request, row, scopes=scopes, token=token)
 
 
-def _key_asked(worker: Live, request: Request, key: str | None) -> Asked:
+def _key_of(worker: Live, request: Request, key: str | None) -> str:
     _not_too_often(worker.per_address.wait(request.client.host if request.client else ""), "this address")
     if key is None:
         raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
-    return key_asked(key)
+    return key
 
 
 def _caller(worker: Live, request: Request, row: KeyRow | None, *, scopes: Sequence[str], token: str | None) -> Caller:

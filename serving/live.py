@@ -194,6 +194,11 @@ class Live:
         return await self.reader.rows(*asked)
 
     @property
+    def answers_waiting(self) -> int:
+        """How many recommendations wait to be begun."""
+        return self.answering.waiting + self.rankers.waiting
+
+    @property
     def crowded(self) -> bool:
         """Whether an answer would wait for longer than the time budget."""
         waiting = self.rankers if self.rankers else self.answering

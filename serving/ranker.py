@@ -8,15 +8,13 @@ import asyncio
 import gc
 import logging
 import os
-import pickle  # between a process and its own fork only
 import signal
 import socket
-import struct
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,9 +24,10 @@ from regulars.errors import RegularsError
 from regulars.models.asking import Context
 from regulars.models.history import Known
 from regulars.models.recommender import Recommender
+from serving.wire import LENGTH, Arrays, packed, unpacked
 
 MASKS = 32
-LENGTH = struct.Struct("!I")
+KNOWN = tuple(one.name for one in fields(Known))
 AT_ONCE = 1 << 20
 
 Mask = NDArray[np.bool_]
@@ -75,8 +74,11 @@ class Ranker:
         if not self.asked:
             self._began = time.perf_counter()
         self.asked.append(one)
+        number, mask = self._masks.told(one.context.allowed)
+        said = _said(one.context) | {"mask": number}
+        arrays = [*(getattr(one.known, name) for name in KNOWN), *(() if mask is None else (mask,))]
         try:
-            _send(self._socket, (one.known, _said(one.context), *self._masks.told(one.context.allowed)))
+            self._socket.sendall(packed(said, arrays))
         except OSError:
             self.end()
 
@@ -113,9 +115,14 @@ class Ranker:
             end = LENGTH.size + LENGTH.unpack_from(self._got)[0]
             if len(self._got) < end:
                 return
-            told = pickle.loads(self._got[LENGTH.size : end])
+            told, arrays = unpacked(self._got[LENGTH.size : end])
             del self._got[:end]
-            self._settle(RankerLost(f"weighing failed: {told}") if isinstance(told, str) else told)
+            failed = told.get("failed")
+            if failed is None:
+                rows, scores = arrays
+                self._settle((rows, scores, told["seconds"]))
+            else:
+                self._settle(RankerLost(f"weighing failed: {failed}"))
         if self._retired and not self.asked:
             self.end()
 
@@ -156,11 +163,16 @@ class _Masks:
         return mask
 
 
-def _said(context: Context) -> tuple[Any, ...]:
+def _said(context: Context) -> dict[str, Any]:
     """What weighing reads of a context, but for its mask."""
-    return (
-        context.moment, context.placement, context.product_ids, context.repeat, context.exclude, context.candidates
-    )  # fmt: skip
+    return {
+        "moment": context.moment,
+        "placement": context.placement,
+        "product_ids": context.product_ids,
+        "repeat": context.repeat,
+        "exclude": sorted(context.exclude),
+        "candidates": context.candidates,
+    }
 
 
 def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
@@ -174,46 +186,47 @@ def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
         _close_all_but(questions.fileno())
         masks = _Masks()
         while (message := _received(questions)) is not None:
-            known, said, *mask = pickle.loads(message)
-            _send(questions, _weighed(model, known, said, masks.found(*mask)))
+            questions.sendall(_weighed(model, masks, *unpacked(message)))
         failed = 0
     except BaseException as error:
         os.write(2, f"a ranker failed: {error!r}\n".encode())
     os._exit(failed)  # nothing of the worker's is to be tidied up
 
 
-def _weighed(model: Recommender, known: Known, said: tuple[Any, ...], allowed: Mask | None) -> Told | str:
-    moment, placement, product_ids, repeat, exclude, candidates = said
+def _weighed(model: Recommender, masks: _Masks, said: dict[str, Any], arrays: Arrays) -> bytes:
+    known, mask = Known(*arrays[: len(KNOWN)]), next(iter(arrays[len(KNOWN) :]), None)
+    candidates = said["candidates"]
+    context = Context(
+        said["moment"],
+        said["placement"],
+        tuple(said["product_ids"]),
+        said["repeat"],
+        frozenset(said["exclude"]),
+        allowed=masks.found(said["mask"], mask),
+        candidates=None if candidates is None else tuple(candidates),
+    )
     began = time.thread_time()
     try:
-        found = model.weigh_known(
-            known,
-            Context(moment, placement, product_ids, repeat, exclude, allowed=allowed, candidates=candidates),
-        )
+        found = model.weigh_known(known, context)
     except Exception as error:
-        return f"{type(error).__name__}: {error}"
-    return found.rows, found.scores, time.thread_time() - began
+        return packed({"failed": f"{type(error).__name__}: {error}"}, [])
+    return packed({"seconds": time.thread_time() - began}, [found.rows, found.scores])
 
 
-def _send(to: socket.socket, told: object) -> None:
-    message = pickle.dumps(told, protocol=5)
-    to.sendall(LENGTH.pack(len(message)) + message)
-
-
-def _received(questions: socket.socket) -> bytes | None:
+def _received(questions: socket.socket) -> bytearray | None:
     """The next message, None at the end."""
     head = _exactly(questions, LENGTH.size)
     return None if head is None else _exactly(questions, LENGTH.unpack(head)[0])
 
 
-def _exactly(questions: socket.socket, count: int) -> bytes | None:
-    got = bytearray()
-    while len(got) < count:
-        part = questions.recv(count - len(got))
+def _exactly(questions: socket.socket, count: int) -> bytearray | None:
+    got, filled = bytearray(count), 0
+    while filled < count:
+        part = questions.recv_into(memoryview(got)[filled:])
         if not part:
             return None
-        got += part
-    return bytes(got)
+        filled += part
+    return got
 
 
 def _close_all_but(kept: int) -> None:

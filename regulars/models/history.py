@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
 from regulars.models.history_kernels import Visitor, all_count, bought_on, distinct, latest_first, visit_start, visited
-from regulars.models.retrievers.selection import descending
+from regulars.models.selection import descending
 
 Floats = NDArray[np.float64]
 

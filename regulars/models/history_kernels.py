@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.retrievers.selection import in_order
+from regulars.models.selection import in_order
 
 Floats = NDArray[np.float64]
 

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.compiled import compiled, compiled_loosely
 from regulars.models.retrievers.kernels import place_of
-from regulars.models.retrievers.selection import descending, reaching
+from regulars.models.selection import descending, reaching
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]

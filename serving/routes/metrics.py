@@ -44,7 +44,7 @@ def _states(worker: Live) -> CollectorRegistry:
     state("events_waiting", "Events that are not in the lake yet.", events)
     lag = (now - oldest).total_seconds() if oldest else 0.0
     state("event_lag_seconds", "Age of the oldest event that is not in the lake yet.", lag)
-    state("answers_waiting", "Recommendations that wait to be begun by this worker.", worker.answering.waiting)
+    state("answers_waiting", "Recommendations that wait to be begun by this worker.", worker.answers_waiting)
     state("writes_waiting", "Writes that wait for the worker's writer.", worker.writer.waiting)
     state("shown_dropped", "Recommendations that could not be logged since the worker began.", worker.shown.dropped)
     return registry

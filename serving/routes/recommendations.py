@@ -272,7 +272,7 @@ async def _answered(
     repeated = None if whole_page else repeat(sources, visitor, questions[0])
     if repeated is not None:
         return _json(repeated)
-    crowded = worker.crowded
+    crowded = worker.crowded or not read
     if not crowded:
         await _weighed_beside(worker, sources, visitor, questions)
     asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])

@@ -96,8 +96,10 @@ class ToWeigh:
 
 
 def to_weigh(sources: Sources, visitor: Visitor, question: Question) -> ToWeigh | None:
-    """What an answer to the question rests on and is not weighed yet; None where that cannot be told beforehand."""
+    """What an answer to the question rests on and is not weighed yet; None where that cannot be told without a look."""
     if sources.model is None or visitor.state is None or question.after is not None:
+        return None
+    if question.customer_id and _published(sources.shelf, question.customer_id) is None:
         return None
     context = _context(sources.model.retrieval.ids, sources.shelf, question, (), sources.clock.shop)
     memory = _memory(sources, visitor, question, question.filters, context)

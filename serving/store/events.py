@@ -131,14 +131,20 @@ _TOUCHED = select(events.c.seq, events.c.occurred_at, events.c.touched).where(wi
 _NEAR = func.abs(
     type_coerce(events.c.occurred_at, BigInteger) - type_coerce(identities.c.identified_at, BigInteger)
 ) <= JOINED_WITHIN // timedelta(microseconds=1)
-_OWN = _TOUCHED.where(events.c.customer_id == bindparam("customer_id"))
-_JOINED = _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonymous_id).where(
-    identities.c.customer_id == bindparam("customer_id"), nameless, _NEAR
+# SQLite, which knows nothing of its tables, may else take an index of all that somebody did.
+_INDEX = "INDEXED BY touched_by_{}"
+_OWN = _TOUCHED.where(events.c.customer_id == bindparam("customer_id")).with_hint(
+    events, _INDEX.format("customer"), "sqlite"
 )
-_NAMELESS = _TOUCHED.where(nameless)
+_JOINED = (
+    _TOUCHED.join(identities, identities.c.anonymous_id == events.c.anonymous_id)
+    .where(identities.c.customer_id == bindparam("customer_id"), nameless, _NEAR)
+    .with_hint(events, _INDEX.format("visitor"), "sqlite")
+)
+_NEWEST = _TOUCHED.where(nameless).order_by(events.c.seq.desc()).limit(bindparam("newest"))
 _BY_VISITOR, _BY_SESSION = (
-    Prepared(_NAMELESS.where(column == bindparam("visitor")).order_by(events.c.seq.desc()).limit(bindparam("newest")))
-    for column in (events.c.anonymous_id, events.c.session_id)
+    Prepared(_NEWEST.where(column == bindparam("visitor")).with_hint(events, _INDEX.format(name), "sqlite"))
+    for column, name in ((events.c.anonymous_id, "visitor"), (events.c.session_id, "session"))
 )
 
 

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from threading import Thread
 
 from serving.store.database import Store
 from serving.store.prepared import Asked, Found, rows_of_each
-from serving.store.writer import Overloaded
+from serving.store.writer import Overloaded, those_together
 
 THREADS = 2  # one reads what came while the other one waits
 MOST_TOGETHER = 32
@@ -64,20 +64,8 @@ class GroupReader:
             raise Overloaded from None
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            together, ended = [first], False
-            while len(together) < MOST_TOGETHER and not ended:
-                try:
-                    following = self._waiting.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    ended = True
-                else:
-                    together.append(following)
+        for together in those_together(self._waiting, MOST_TOGETHER):
             self._read(together)
-            if ended:
-                return
 
     def _read(self, together: Sequence[_Look]) -> None:
         try:

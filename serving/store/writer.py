@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from itertools import groupby, islice
-from queue import Empty, Full, Queue
+from queue import Empty, Full, Queue, SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
@@ -14,6 +14,8 @@ from serving.store.database import Store
 
 MOST_WAITING = 512
 MOST_TOGETHER = 64
+
+T = TypeVar("T")
 
 Write = Callable[[Connection], Any]
 
@@ -30,7 +32,24 @@ class Rows:
 
 
 class Overloaded(Exception):
-    """More writes wait than the database takes in a reasonable time; the caller should try again later."""
+    """More wait than the database takes in a reasonable time; the caller should try again later."""
+
+
+def those_together(waiting: "Queue[T | None] | SimpleQueue[T | None]", most: int) -> Iterator[list[T]]:
+    """What waits, up to ``most`` at a time and at least one; the end at a None."""
+    ended = False
+    while not ended and (first := waiting.get()) is not None:
+        together = [first]
+        while len(together) < most and not ended:
+            try:
+                following = waiting.get_nowait()
+            except Empty:
+                break
+            if following is None:
+                ended = True
+            else:
+                together.append(following)
+        yield together
 
 
 class GroupWriter:
@@ -73,21 +92,8 @@ class GroupWriter:
         return done
 
     def _work(self) -> None:
-        while (first := self._waiting.get()) is not None:
-            together = [first]
-            ended = False
-            while len(together) < MOST_TOGETHER and not ended:
-                try:
-                    following = self._waiting.get_nowait()
-                except Empty:
-                    break
-                if following is None:
-                    ended = True
-                else:
-                    together.append(following)
+        for together in those_together(self._waiting, MOST_TOGETHER):
             self._commit(together)
-            if ended:
-                return
 
     def _commit(self, together: Sequence[tuple[Write, "Future[Any]"]]) -> None:
         alive = [(write, done) for write, done in together if done.set_running_or_notify_cancel()]

@@ -2,6 +2,7 @@
 
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from tests.published import bring_champion, publish
-from tests.services import Service, running, start, until
+from tests.services import Service, start, until
 
 
 def rankers_of(server: psutil.Process) -> dict[psutil.Process, psutil.Process]:
@@ -25,16 +26,25 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@contextmanager
+def served(home: Path, **settings: object) -> Iterator[tuple[Service, psutil.Process]]:
+    """A service that is ready, and its process; no ranker is left behind at the end."""
+    made, server = start(home, f"sqlite:///{home}/store.db", workers=1, **settings)
+    process = psutil.Process(server.pid)
+    try:
+        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+        yield made, process
+    finally:
+        left = list(rankers_of(process))
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(30) in (0, -signal.SIGTERM)
+    assert psutil.wait_procs(left, 10)[1] == []
+
+
 @pytest.fixture
 def service(home: Path) -> Iterator[tuple[Service, psutil.Process]]:
-    made, server = start(home, f"sqlite:///{home}/store.db", workers=1)
-    until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
-    process = psutil.Process(server.pid)
-    yield made, process
-    left = list(rankers_of(process))
-    server.send_signal(signal.SIGTERM)
-    assert server.wait(30) in (0, -signal.SIGTERM)
-    assert psutil.wait_procs(left, 10)[1] == []
+    with served(home) as found:
+        yield found
 
 
 def weighed_of(service: Service, visitor: str) -> list[str]:
@@ -95,13 +105,6 @@ def test_another_champion_is_weighed_by_a_ranker_of_its_own(service: tuple[Servi
 
 
 def test_without_rankers_the_worker_weighs(home: Path) -> None:
-    with running(home, f"sqlite:///{home}/store.db", workers=1, rankers=0) as asked:
-        until(lambda: httpx.get(asked.address + "/health/ready").status_code == 200)
+    with served(home, rankers=0) as (asked, server):
         assert weighed_of(asked, "first")
-        (server,) = [
-            process
-            for process in psutil.process_iter(["cmdline"])
-            if asked.address.rpartition(":")[2] in (process.info["cmdline"] or ()) and process.children(recursive=True)
-            and process.parent() == psutil.Process()
-        ]  # fmt: skip
         assert rankers_of(server) == {}

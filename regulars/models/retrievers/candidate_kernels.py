@@ -10,7 +10,7 @@ from regulars.models.compiled import compiled
 from regulars.models.instructions import count_bits, first_bit
 from regulars.models.retrievers.factor_kernels import Coarse, nearest
 from regulars.models.retrievers.kernels import add, collected, cosines
-from regulars.models.retrievers.selection import highest
+from regulars.models.selection import highest
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]

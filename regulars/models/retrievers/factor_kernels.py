@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.retrievers.selection import bound_of, reaching
+from regulars.models.selection import bound_of, reaching
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]

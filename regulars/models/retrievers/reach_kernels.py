@@ -21,8 +21,8 @@ from regulars.models.retrievers.kernels import (
     spans_summed,
     sum_spans,
 )
-from regulars.models.retrievers.selection import highest, in_order
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
+from regulars.models.selection import highest, in_order
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.retrievers.kernels import SUMS, add_rows, collected, looked_up
-from regulars.models.retrievers.selection import highest
+from regulars.models.selection import highest
 
 Floats = NDArray[np.float64]
 Reached = tuple[Rows, Floats]

@@ -17,8 +17,8 @@ from regulars.models.retrievers.kernels import (
     spans_summed,
     speaks_for,
 )
-from regulars.models.retrievers.selection import bound_of, descending, highest, reaching
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
+from regulars.models.selection import bound_of, descending, highest, reaching
 
 SEEDS = st.integers(0, 10_000)
 

@@ -1,8 +1,11 @@
 """How late an event loop is, and what follows from it."""
 
 import asyncio
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from regulars.settings import read_settings
 from serving.champions import Champions
@@ -11,23 +14,53 @@ from serving.live import Live
 from serving.store import open_store
 
 
-def test_a_loop_that_was_kept_busy_is_late_by_as_much_and_catches_up() -> None:
-    async def kept_busy() -> tuple[float, float]:
-        lag = Lag()
-        lag.start()
-        await asyncio.sleep(0.02)
-        time.sleep(0.3)
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        late = lag.seconds
-        while lag.seconds > 0.05:
-            await asyncio.sleep(0.02)
-        lag.stop()
-        return late, lag.seconds
+class Loop:
+    """An event loop whose clock stands still."""
 
-    late, after = asyncio.run(asyncio.wait_for(kept_busy(), 30))
-    assert late > 0.25
-    assert after <= 0.05
+    now = 0.0
+    due: tuple[float, Callable[[Any], None]] | None = None
+
+    def time(self) -> float:
+        return self.now
+
+    def call_at(self, when: float, call: Callable[[Any], None], given: Any) -> None:
+        self.due = (when, call)
+
+    def went_off(self, late: float) -> None:
+        """The timer goes off ``late`` seconds after it was due."""
+        assert self.due is not None
+        when, call = self.due
+        self.now = when + late
+        call(self)
+
+
+def test_a_loop_is_as_late_as_its_timer_was_when_it_went_off_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, lag = Loop(), Lag()
+    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
+    lag.start()
+    assert lag.seconds == 0
+    for late in (0.0, 0.3, 0.002, 0.0):
+        loop.went_off(late)
+        assert lag.seconds == pytest.approx(late)
+
+
+def test_in_a_loop_that_runs_the_timer_goes_off_until_it_is_stopped() -> None:
+    async def beats() -> None:
+        lag, beaten = Lag(), asyncio.Event()
+        beat = lag._beat
+
+        def counted(loop: asyncio.AbstractEventLoop) -> None:
+            beat(loop)
+            beaten.set()
+
+        lag._beat = counted  # type: ignore[method-assign]
+        lag.start()
+        await asyncio.wait_for(beaten.wait(), 20)
+        lag.stop()
+        assert lag._timer is not None
+        assert lag._timer.cancelled()
+
+    asyncio.run(beats())
 
 
 def test_a_loop_that_is_later_than_the_time_budget_is_crowded(tmp_path: Path) -> None:

@@ -93,10 +93,12 @@ def test_connections_that_the_server_ended_are_no_error(store: Store, reader: Gr
         return valid_key_in(found) is not None
 
     assert asyncio.run(look())
+    others = text(
+        "select pg_terminate_backend(pid, 20000) from pg_stat_activity "  # waits until each has ended
+        "where pid <> pg_backend_pid() and datname = current_database()"
+    )
     with store.writing() as connection:
-        others = text("select pg_terminate_backend(pid) from pg_stat_activity where pid <> pg_backend_pid() and datname = "
-                      "current_database()")  # fmt: skip
-        connection.execute(others)
+        assert connection.execute(others).scalars().all()
     assert asyncio.run(look())
 
 

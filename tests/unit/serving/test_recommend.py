@@ -47,9 +47,11 @@ def sources(tmp_path: Path) -> Iterator[Sources]:
     store = open_store(f"sqlite:///{tmp_path}/store.db")
     shelf = Shelf(1, NOW, NOW, {}, IDS, ["{}"] * len(IDS), (), popular=("cup", "saw"))
     model = Counting(tiny_retrieval(IDS), None, about={})
+    model.warm_up()  # compiling takes longer than answers are remembered
+    model.weighed = 0
     log = ShownLog(store, GroupWriter(store))
     clock = Clock(int(NOW.timestamp()), int(NOW.timestamp()), NOW)
-    yield Sources(store, shelf, model, "recommender-1", clock, log, Budget(600.0))  # compiling may take half a minute
+    yield Sources(store, shelf, model, "recommender-1", clock, log, Budget(600.0))
     store.close()
 
 
