@@ -34,6 +34,7 @@ from serving.routes import (
     rules,
     tracking,
 )
+from serving.routes.direct import Straight
 from serving.store import open_store
 
 PARTS = (
@@ -102,6 +103,7 @@ def create_app(
     )
     app.add_middleware(Measured)
     add_problem_handlers(app)
+    app.router.routes.append(Straight(part.router for part in PARTS))
     for part in PARTS:
         app.include_router(part.router)
     return app

@@ -178,8 +178,11 @@ class Live:
 
     def shop_time(self) -> datetime:
         """Now, as the published data sees it."""
+        return self._shop_time(self.now())
+
+    def _shop_time(self, now: datetime) -> datetime:
         shelf = self.published()
-        return service_time(self.now(), as_of=shelf.as_of, published_at=shelf.published_at)
+        return service_time(now, as_of=shelf.as_of, published_at=shelf.published_at)
 
     async def look(self, find: Callable[[], T]) -> T:
         """What ``find`` gives, a short look into the store, while other requests go on."""
@@ -222,7 +225,8 @@ class Live:
 
     def clock(self) -> Clock:
         """The moment of a question, in both times."""
-        return Clock(int(self.now().timestamp()), int(self.shop_time().timestamp()), self.now())
+        now = self.now()
+        return Clock(int(now.timestamp()), int(self._shop_time(now).timestamp()), now)
 
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):

@@ -14,24 +14,23 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from regulars.errors import RegularsError
-from regulars.models.asking import Context
-from regulars.models.history import Known
-from regulars.models.recommender import Recommender
+from regulars.models.asking import Answer, Context, Recommendation
+from regulars.models.history import Told
+from regulars.models.recommender import Chosen, Recommender, Weighed
 from serving.wire import LENGTH, Arrays, packed, unpacked
 
 MASKS = 32
-KNOWN = tuple(one.name for one in fields(Known))
 AT_ONCE = 1 << 20
 
 Mask = NDArray[np.bool_]
-Told = tuple[NDArray[np.int64], NDArray[np.float64], float]
+Answered = tuple[Weighed, float]
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +41,13 @@ class RankerLost(RegularsError):
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """A question to a ranker; ``answer`` will hold rows, scores, and the seconds of a processor that they took."""
+    """A question for ``n`` products to a ranker; ``answer`` will hold what it weighed and, where the context steers nothing,
+    chose, and the seconds of a processor that it took."""
 
-    known: Known
+    told: Told
     context: Context
-    answer: asyncio.Future[Told]
+    n: int
+    answer: asyncio.Future[Answered]
     came: float
 
 
@@ -75,8 +76,8 @@ class Ranker:
             self._began = time.perf_counter()
         self.asked.append(one)
         number, mask = self._masks.told(one.context.allowed)
-        said = _said(one.context) | {"mask": number}
-        arrays = [*(getattr(one.known, name) for name in KNOWN), *(() if mask is None else (mask,))]
+        said = _said(one.context, one.n) | {"mask": number}
+        arrays = [one.told.rows, one.told.at, one.told.kinds, *(() if mask is None else (mask,))]
         try:
             self._socket.sendall(packed(said, arrays))
         except OSError:
@@ -118,15 +119,11 @@ class Ranker:
             told, arrays = unpacked(self._got[LENGTH.size : end])
             del self._got[:end]
             failed = told.get("failed")
-            if failed is None:
-                rows, scores = arrays
-                self._settle((rows, scores, told["seconds"]))
-            else:
-                self._settle(RankerLost(f"weighing failed: {failed}"))
+            self._settle(_answered(self.asked[0], told, arrays) if failed is None else RankerLost(f"weighing failed: {failed}"))
         if self._retired and not self.asked:
             self.end()
 
-    def _settle(self, told: Told | RankerLost) -> None:
+    def _settle(self, told: Answered | RankerLost) -> None:
         one, began, self._began = self.asked.popleft(), self._began, time.perf_counter()
         lost = isinstance(told, RankerLost)
         if not one.answer.done():  # else who asked is gone
@@ -163,16 +160,34 @@ class _Masks:
         return mask
 
 
-def _said(context: Context) -> dict[str, Any]:
-    """What weighing reads of a context, but for its mask."""
-    return {
-        "moment": context.moment,
-        "placement": context.placement,
-        "product_ids": context.product_ids,
-        "repeat": context.repeat,
-        "exclude": sorted(context.exclude),
-        "candidates": context.candidates,
-    }
+SAID = ("moment", "placement", "product_ids", "repeat", "diversity", "pinned", "country", "explore", "seed", "candidates")
+
+
+def _said(context: Context, n: int) -> dict[str, Any]:
+    """What a ranker reads of a context, but for its mask; ``n`` is None where it does not choose."""
+    said = {name: getattr(context, name) for name in SAID}
+    return said | {"exclude": list(context.exclude), "n": n if context.steering is None else None}
+
+
+def _asked(said: dict[str, Any], mask: Mask | None) -> Context:
+    """The context of ``_said``."""
+    tuples = {name: None if said[name] is None else tuple(said[name]) for name in ("product_ids", "pinned", "candidates")}
+    plain = {name: said[name] for name in SAID} | tuples
+    return Context(**plain, exclude=frozenset(said["exclude"]), allowed=mask)
+
+
+def _chosen(answer: Answer) -> list[Any]:
+    """``answer`` as JSON takes it."""
+    return [answer.fallback, [list(vars(item).values()) for item in answer.items]]
+
+
+def _answered(asked: Asked, told: dict[str, Any], arrays: Arrays) -> Answered:
+    """What a ranker answered to ``asked``."""
+    chosen = told["chosen"]
+    if chosen is not None:
+        items = tuple(Recommendation(*values) for values in chosen[1])
+        chosen = Chosen(asked.context, asked.n, Answer(items, chosen[0]))
+    return Weighed(asked.told, asked.context.moment, *arrays, chosen), told["seconds"]
 
 
 def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
@@ -194,23 +209,16 @@ def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
 
 
 def _weighed(model: Recommender, masks: _Masks, said: dict[str, Any], arrays: Arrays) -> bytes:
-    known, mask = Known(*arrays[: len(KNOWN)]), next(iter(arrays[len(KNOWN) :]), None)
-    candidates = said["candidates"]
-    context = Context(
-        said["moment"],
-        said["placement"],
-        tuple(said["product_ids"]),
-        said["repeat"],
-        frozenset(said["exclude"]),
-        allowed=masks.found(said["mask"], mask),
-        candidates=None if candidates is None else tuple(candidates),
-    )
+    rows, at, kinds, *more = arrays
+    mask = more[0] if more else None
+    context, n = _asked(said, masks.found(said["mask"], mask)), said["n"]
     began = time.thread_time()
     try:
-        found = model.weigh_known(known, context)
+        found = model.weigh_told(Told(rows, at, kinds), context)
+        chosen = None if n is None else _chosen(model.choose(found, context, n=n))
     except Exception as error:
         return packed({"failed": f"{type(error).__name__}: {error}"}, [])
-    return packed({"seconds": time.thread_time() - began}, [found.rows, found.scores])
+    return packed({"seconds": time.thread_time() - began, "chosen": chosen}, [found.rows, found.scores])
 
 
 def _received(questions: socket.socket) -> bytearray | None:

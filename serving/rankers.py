@@ -13,7 +13,7 @@ from contextlib import suppress
 from statistics import median
 
 from regulars.models.asking import Context
-from regulars.models.history import Known
+from regulars.models.history import Told
 from regulars.models.recommender import Recommender, Weighed
 from serving.ranker import Asked, Ranker, RankerLost
 from serving.slots import REMEMBERED
@@ -62,24 +62,24 @@ class Rankers:
         missing = self._count - len(kept) if now >= self._not_before else 0
         self._running = kept + [Ranker(model, settled=self._settled) for _ in range(missing)]
 
-    async def weigh(self, model: Recommender, known: Known, context: Context) -> tuple[Weighed, float]:
-        """``model.weigh_known``, and the seconds of a processor that it took.
+    async def weigh(self, model: Recommender, told: Told, context: Context, *, n: int) -> tuple[Weighed, float]:
+        """``model.weigh_told`` with ``n`` products of it chosen, where the context steers nothing; and the seconds of a
+        processor that it took.
 
         Raises:
             RankerLost: where no ranker answers.
         """
-        one = Asked(known, context, asyncio.get_running_loop().create_future(), time.perf_counter())
+        one = Asked(told, context, n, asyncio.get_running_loop().create_future(), time.perf_counter())
         self._queue.append(one)
         if model is not self._model:
             self.prepare(model)
         self._begin()
         try:
             async with asyncio.timeout(PATIENCE_S):
-                rows, scores, seconds = await one.answer
+                return await one.answer
         except TimeoutError:
             self._give_up(one)
             raise RankerLost(f"no ranker answered within {PATIENCE_S:g} seconds") from None
-        return Weighed(known, rows, scores), seconds
 
     def stop(self) -> None:
         """End all of them."""

@@ -4,7 +4,7 @@ A customer is their history: nothing here knows who they are.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -107,16 +107,34 @@ class Known:
         return int(visit_start(self.days, SAME_VISIT_DAYS))
 
 
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A history as numbers, oldest first: ``rows`` of a catalogue (-1: not in it), ``at`` in seconds since 1970, and ``kinds``,
+    places in ``STRENGTH`` (-1: any other). One value per interaction."""
+
+    rows: Rows
+    at: NDArray[np.int64]
+    kinds: Rows
+    _known: dict[int, Known] = field(default_factory=dict, init=False, repr=False)
+
+    def known(self, moment: int) -> Known:
+        """What happened before ``moment`` (seconds) with products of the catalogue; computed once."""
+        found = self._known.get(moment)
+        if found is None:
+            bought, strength = _BOUGHT[self.kinds], _STRENGTH[self.kinds]
+            found = self._known[moment] = known_rows(self.rows, self.at, bought, strength, moment=moment)
+        return found
+
+
+def told_history(history: History, ids: IdMap) -> Told:
+    """``history`` in rows of ``ids``."""
+    at = np.asarray(history.occurred_at, dtype=np.int64)
+    return Told(ids.rows(history.product_ids), at, _KINDS.rows(history.kinds))
+
+
 def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
     """``history`` before ``moment`` (seconds), without products that ``ids`` does not hold."""
-    kinds = _KINDS.rows(history.kinds)
-    return known_rows(
-        ids.rows(history.product_ids),
-        np.asarray(history.occurred_at, dtype=np.int64),
-        _BOUGHT[kinds],
-        _STRENGTH[kinds],
-        moment=moment,
-    )
+    return told_history(history, ids).known(moment)
 
 
 def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:

@@ -7,9 +7,9 @@ with these products, and neighbours answer it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, STRONGEST, Done, History, Known, done_with, known_history
+from regulars.models.history import DAY_S, NOTHING, STRONGEST, Done, History, Known, Told, done_with, known_history, told_history
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
@@ -36,16 +36,32 @@ Floats = NDArray[np.float64]
 Repeat = Literal["auto", "only", "never"]
 
 
+class Chosen(NamedTuple):
+    """The ``answer`` of ``n`` products to a ``context`` that steers nothing."""
+
+    context: Context
+    n: int
+    answer: Answer
+
+
 @dataclass(frozen=True)
 class Weighed:
-    """The candidates ``rows`` of a history and their ``scores``, best or not, before what a context forbids is left out.
+    """The candidates ``rows`` of a history at a ``moment`` and their ``scores``, best or not, before what a context forbids is
+    left out.
 
-    It depends on the history and, of the context, on ``Context.of_weighing`` only.
+    It depends on the history and, of the context, on ``Context.of_weighing`` only. ``chosen``: what was chosen of it already.
     """
 
-    known: Known
+    told: Told
+    moment: int
     rows: Rows
     scores: Floats
+    chosen: Chosen | None = None
+
+    @property
+    def known(self) -> Known:
+        """The history at the moment."""
+        return self.told.known(self.moment)
 
 
 @dataclass(frozen=True)
@@ -88,31 +104,33 @@ class Recommender:
         answers: list[Answer] = []
         for start in range(0, len(histories), CHUNK):
             part = slice(start, start + CHUNK)
-            known = [self.known(*one) for one in zip(histories[part], contexts[part], strict=True)]
-            weighed = self._weighed(known, contexts[part])
+            told = [self.told(*one) for one in zip(histories[part], contexts[part], strict=True)]
+            weighed = self._weighed(told, contexts[part])
             answers += [self.choose(one, context, n=n) for one, context in zip(weighed, contexts[part], strict=True)]
         return answers
 
     def weigh(self, history: History, context: Context) -> Weighed:
         """The first half of ``recommend``, the dear one: candidates and their scores, worth keeping while nothing happens."""
-        return self.weigh_known(self.known(history, context), context)
+        return self.weigh_told(self.told(history, context), context)
 
-    def known(self, history: History, context: Context) -> Known:
+    def told(self, history: History, context: Context) -> Told:
         """What ``weigh`` reads of a history: arrays that another process with the same model can weigh."""
         if context.placement == "order":
             history = _with_order(history, context)
-        return known_history(history, self.retrieval.ids, moment=context.moment)
+        return told_history(history, self.retrieval.ids)
 
-    def weigh_known(self, known: Known, context: Context) -> Weighed:
-        """``weigh`` of what ``known`` gave for the same context; of that it reads the moment, the placement, the products of
+    def weigh_told(self, told: Told, context: Context) -> Weighed:
+        """``weigh`` of what ``told`` gave for the same context; of that it reads the moment, the placement, the products of
         the page, ``repeat``, ``exclude``, ``candidates`` and ``allowed``."""
-        one = self._open(known, context)
+        one = self._open(told.known(context.moment), context)
         ranker = self.explorer or self.ranker if context.repeat == "never" else self.ranker
         scores = one.scores if one.features is None else self._ranked(ranker, [one.features])
-        return Weighed(one.known, one.rows, scores)
+        return Weighed(told, context.moment, one.rows, scores)
 
     def choose(self, weighed: Weighed, context: Context, *, n: int) -> Answer:
         """The second half: up to ``n`` of what is weighed, as far as ``context`` permits."""
+        if weighed.chosen is not None and weighed.chosen[:2] == (context, n) and context.steering is None:
+            return weighed.chosen.answer
         permitted = self._permitted(weighed.rows, weighed.known, context)
         return self._answer(weighed.known, context, weighed.rows[permitted], weighed.scores[permitted], n)
 
@@ -185,16 +203,20 @@ class Recommender:
         except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
-    def _weighed(self, known: Sequence[Known], contexts: Sequence[Context]) -> list[Weighed]:
-        opened = [self._open(*one) for one in zip(known, contexts, strict=True)]
-        found = [Weighed(one.known, one.rows, one.scores) for one in opened]
+    def _weighed(self, told: Sequence[Told], contexts: Sequence[Context]) -> list[Weighed]:
+        asked = list(zip(told, contexts, strict=True))
+        opened = [self._open(history.known(context.moment), context) for history, context in asked]
+        found = [
+            Weighed(history, context.moment, one.rows, one.scores)
+            for (history, context), one in zip(asked, opened, strict=True)
+        ]
         for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
             places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
                       if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
             scores = self._ranked(ranker, [f for place in places if (f := opened[place].features) is not None])
             ends = np.cumsum([len(opened[place].rows) for place in places])
             for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
-                found[place] = Weighed(opened[place].known, opened[place].rows, part)
+                found[place] = replace(found[place], scores=part)
         return found
 
     def _open(self, known: Known, context: Context) -> "_Open":

@@ -297,7 +297,7 @@ async def _weighed_beside(worker: Live, sources: Sources, visitor: Visitor, ques
         if one is None or worker.budget.degree(visitor.seconds, waited=worker.rankers.expected_wait) != FULL:
             continue
         try:
-            weighed, seconds = await worker.rankers.weigh(current.model, one.known, one.context)
+            weighed, seconds = await worker.rankers.weigh(current.model, one.told, one.context, n=question.limit)
         except RankerLost as error:
             log.warning("%s; the worker weighs by itself", error)
             return

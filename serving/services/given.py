@@ -103,12 +103,9 @@ def _item(shelf: Shelf, item: Recommendation, question: Question) -> dict[str, A
     because = None
     if item.reason_product_id is not None:
         reason["product_id"] = item.reason_product_id
-        because = shelf.product(item.reason_product_id, ("name",)).get("name")
-    return {
-        "product_id": item.product_id,
-        "rank": item.rank,
-        "score": item.score,
-        "reason": reason | {"text": reason_text(item, because=because, country=question.country)},
-        **({"propensity": item.propensity} if item.propensity < 1 else {}),
-        **shelf.product(item.product_id, question.fields),
-    }
+        because = shelf.name_of(item.reason_product_id)
+    reason["text"] = reason_text(item, because=because, country=question.country)
+    told = {"product_id": item.product_id, "rank": item.rank, "score": item.score, "reason": reason}
+    if item.propensity < 1:
+        told["propensity"] = item.propensity
+    return told | shelf.product(item.product_id, question.fields) if question.fields else told

@@ -91,6 +91,8 @@ def joined_by_time(first: History, then: History) -> History:
 
 def happened(newest_first: Newest, clock: Clock) -> History:
     """The events, given as they came in, by the time they tell; what claims to be of the future happened just now."""
+    if not newest_first:
+        return NOTHING
     products, at, kinds = [], [], []
     for occurred_at, touched in reversed(newest_first):
         age = max(clock.now - int(occurred_at.timestamp()), 1)

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from regulars.errors import DataError
 from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context
-from regulars.models.history import NOTHING, History, Known
+from regulars.models.history import NOTHING, History, Told
 from regulars.models.recommender import Recommender, Weighed
 from serving.metrics import ANSWERS
 from serving.services.asked import Question, Visitor
@@ -42,6 +42,19 @@ class Sources:
     clock: Clock
     log: ShownLog
     budget: Budget
+    _contexts: dict[int, tuple[Question, Context]] = field(default_factory=dict, init=False, repr=False)
+
+    @property
+    def ids(self) -> IdMap:
+        """The products that answers are made of."""
+        return self.shelf.ids if self.model is None else self.model.retrieval.ids
+
+    def context(self, question: Question) -> Context:
+        """What the question asks of a recommender, made once."""
+        kept = self._contexts.get(id(question))
+        if kept is None or kept[0] is not question:
+            kept = self._contexts[id(question)] = (question, _context(self, question))
+        return kept[1]
 
 
 def looks(shelf: Shelf, who: Who, *, published: bool = True) -> list[Asked]:
@@ -90,7 +103,7 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | No
 class ToWeigh:
     """What the model must weigh, and where what it found is kept for the answer."""
 
-    known: Known
+    told: Told
     context: Context
     memory: Memory[Weighed]
 
@@ -101,11 +114,11 @@ def to_weigh(sources: Sources, visitor: Visitor, question: Question) -> ToWeigh 
         return None
     if question.customer_id and _published(sources.shelf, question.customer_id) is None:
         return None
-    context = _context(sources.model.retrieval.ids, sources.shelf, question, (), sources.clock.shop)
+    context = sources.context(question)
     memory = _memory(sources, visitor, question, question.filters, context)
     if memory is None or memory.recall() is not None:
         return None
-    return ToWeigh(sources.model.known(_known(sources, visitor, question), context), context, memory)
+    return ToWeigh(sources.model.told(_known(sources, visitor, question), context), context, memory)
 
 
 def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
@@ -115,8 +128,7 @@ def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
     history: History | None = sources.shelf.remembered.get(("history", question.who), state=visitor.state)
     if history is None or (not len(history.product_ids) and question.country is None):
         return False
-    context = _context(sources.model.retrieval.ids, sources.shelf, question, (), sources.clock.shop)
-    memory = _memory(sources, visitor, question, question.filters, context)
+    memory = _memory(sources, visitor, question, question.filters, sources.context(question))
     return memory is not None and memory.recall() is not None
 
 
@@ -190,7 +202,7 @@ def _answers(
 ) -> _Answers:
     began = time.perf_counter() - visitor.seconds
     store, shelf, model, first = sources.store, sources.shelf, sources.model, questions[0]
-    clock, state = sources.clock, visitor.state
+    state = visitor.state
     key = ("history", first.who)
     unread = most == POPULAR and all(question.repeat == "auto" for question in questions)
     if unread and (state is None or shelf.remembered.get(key, state=state) is None):
@@ -203,9 +215,10 @@ def _answers(
         profile = profile_of(store, first.customer_id)
         country = None if profile is None else profile.country
     taken, answers, since, full = list(before), [], time.monotonic(), True
-    ids = shelf.ids if model is None else model.retrieval.ids
     for question in questions:
-        context = _context(ids, shelf, replace(question, country=country), taken, clock.shop)
+        context = sources.context(question)
+        if taken or country != context.country:
+            context = replace(context, country=country, exclude=context.exclude.union(taken))
         degree = most if most != FULL else sources.budget.degree(time.perf_counter() - began, waited=waited)
         memory = _memory(sources, visitor, first, question.filters, context)
         since = since if memory is None else min(since, memory.since())
@@ -241,8 +254,9 @@ def _known(sources: Sources, visitor: Visitor, question: Question) -> History:
                 if found is None
                 else found
             )
-        known = joined_by_time(before, happened(visitor.newest, sources.clock))
-        return joined_by_time(known, _in_shop_time(question.history, sources.clock))
+        for then in (happened(visitor.newest, sources.clock), _in_shop_time(question.history, sources.clock)):
+            before = joined_by_time(before, then)
+        return before
 
     return _recalled(sources.shelf, ("history", question.who), visitor.state, joined)
 
@@ -258,15 +272,16 @@ def _recalled(shelf: Shelf, key: Hashable, state: Hashable | None, make: Callabl
     return found
 
 
-def _context(ids: IdMap, shelf: Shelf, question: Question, taken: Sequence[str], moment: int) -> Context:
+def _context(sources: Sources, question: Question) -> Context:
+    ids, shelf = sources.ids, sources.shelf
     steering = shelf.steering(question.placement, ids)
     ranked = question.candidates is not None or (question.placement in SHELVES and bool(question.product_ids))
     return Context(
-        moment=moment,
+        moment=sources.clock.shop,
         placement=question.placement,
         product_ids=question.product_ids,
         repeat=question.repeat,
-        exclude=frozenset((*question.exclude, *taken)),
+        exclude=frozenset(question.exclude),
         allowed=shelf.allowed(question.filters, ids),
         candidates=question.candidates,
         diversity=question.diversity,
@@ -289,6 +304,8 @@ def _shown(log: ShownLog, after: str | None) -> tuple[str, ...]:
 
 def _in_shop_time(history: History, clock: Clock) -> History:
     """What lies after the shop's now is of the clock's time: as long ago there as it is here, at least a second."""
+    if not len(history.product_ids):
+        return NOTHING
     at = history.occurred_at
     moved = clock.shop - np.maximum(clock.now - at, 1)
     return History(history.product_ids, np.where(at < clock.shop, at, moved), history.kinds)

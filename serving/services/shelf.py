@@ -68,6 +68,7 @@ class Shelf:
     _published: IdMap | None = field(default=None, repr=False)
     _masks: dict[tuple[IdMap, Filters], Mask | None] = field(default_factory=dict, repr=False)
     _steered: dict[tuple[IdMap, str], "Steering"] = field(default_factory=dict, repr=False)
+    _names: dict[str, str | None] = field(default_factory=dict, repr=False)
     remembered: Remembered[Any] = field(default_factory=Remembered, repr=False, compare=False)
     answered: Remembered[Any] = field(default_factory=lambda: Remembered(most=MOST_ANSWERED), repr=False, compare=False)
 
@@ -104,7 +105,7 @@ class Shelf:
             for name, value in _columns_of(known).items():
                 columns[name][row] = value
         changed = replace(
-            self, ids=ids, attributes=attributes, _published=self.published_ids, _masks={}, _steered={},
+            self, ids=ids, attributes=attributes, _published=self.published_ids, _masks={}, _steered={}, _names={},
             remembered=Remembered(), answered=Remembered(most=MOST_ANSWERED),
         )  # fmt: skip
         changed.__dict__["_columns"] = columns
@@ -122,6 +123,16 @@ class Shelf:
             return {}
         known = orjson.loads(self.attributes[row])
         return {name: known[name] for name in fields if known.get(name) is not None}
+
+    def name_of(self, product_id: str) -> str | None:
+        """What the product is called, None where that is not known."""
+        try:
+            return self._names[product_id]
+        except KeyError:
+            if len(self._names) >= MOST_NAMES:
+                self._names.clear()
+            name = self._names[product_id] = self.product(product_id, ("name",)).get("name")
+            return name
 
     def steering(self, placement: str, ids: IdMap) -> "Steering":
         """What the shop's rules say of the model's products ``ids`` at ``placement``."""
@@ -186,7 +197,7 @@ class Shelf:
         }
 
 
-MOST_MASKS = 256
+MOST_MASKS, MOST_NAMES = 256, 10_000
 MOST_TOLD = 10_000
 
 

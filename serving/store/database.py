@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import Connection, Dialect, Engine, create_engine, event, insert, select
+from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, insert, select
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidatePoolError, SQLAlchemyError
@@ -32,6 +32,7 @@ class Store:
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._reads, self._unsynced = reads, unsynced
         self._writer = Lock()
+        self._idle: list[PoolProxiedConnection] = []  # SQLite's, for ``driver``
         self._committed = self._synced = self._checkpointed = 0  # how many of the transactions that did not wait
 
     @contextmanager
@@ -43,8 +44,18 @@ class Store:
     @contextmanager
     def driver(self) -> Iterator[Any]:
         """The same as the driver's own (DB-API), for statements that are compiled already; see ``prepared``."""
-        with closing(self._reads.raw_connection()) as pooled:
-            yield pooled.driver_connection
+        if not self.is_sqlite:  # its server may end a connection, which the pool notices
+            with closing(self._reads.raw_connection()) as pooled:
+                yield pooled.driver_connection
+            return
+        try:
+            kept = self._idle.pop()
+        except IndexError:
+            kept = self._reads.raw_connection()
+        try:
+            yield kept.driver_connection
+        finally:
+            self._idle.append(kept)
 
     @property
     def dialect(self) -> Dialect:
@@ -91,6 +102,8 @@ class Store:
         self._synced = committed
 
     def close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
         for engine in (self.engine, self._reads, self._unsynced):
             engine.dispose()
 

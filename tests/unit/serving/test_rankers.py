@@ -13,7 +13,7 @@ import pytest
 
 from regulars.ids import IdMap
 from regulars.models.asking import Context
-from regulars.models.history import DAY_S, History, Known
+from regulars.models.history import DAY_S, History, Told
 from regulars.models.recommender import Recommender, Weighed
 from serving import rankers as pool
 from serving.ranker import MASKS, RankerLost
@@ -33,8 +33,8 @@ class Asking:
     rankers: Rankers
 
     async def of(self, context: Context, history: History = HISTORY) -> Weighed:
-        known = self.model.known(history, context)
-        weighed, seconds = await self.rankers.weigh(self.model, known, context)
+        told = self.model.told(history, context)
+        weighed, seconds = await self.rankers.weigh(self.model, told, context, n=10)
         assert seconds >= 0
         return weighed
 
@@ -48,8 +48,9 @@ class Asking:
 
 @pytest.fixture
 def asking() -> Iterator[Asking]:
-    rankers = Rankers(1)
-    yield Asking(Recommender(tiny_retrieval(IDS), None, about={}), rankers)
+    rankers, model = Rankers(1), Recommender(tiny_retrieval(IDS), None, about={})
+    model.warm_up()  # as a worker does, so that no ranker compiles what it is asked
+    yield Asking(model, rankers)
     rankers.stop()
 
 
@@ -83,6 +84,40 @@ def test_a_ranker_weighs_as_the_model_does(asking: Asking) -> None:
             same(await asking.of(one), asking.here(one))
         nothing = History((), np.zeros(0, np.int64), ())
         same(await asking.of(Context(NOW), nothing), asking.here(Context(NOW), nothing))
+
+    run(ask)
+
+
+def test_a_ranker_chooses_as_the_model_does_what_nothing_steers(asking: Asking) -> None:
+    steering = np.array([1, 1, 9, 1, 1, 1.0])
+    contexts = [
+        Context(NOW),
+        Context(NOW, allowed=IDS.mask(["cup", "axe", "nail"]), exclude=frozenset(["axe"])),
+        Context(NOW, repeat="never", pinned=("saw",), diversity=0.5),
+        Context(NOW, "cart", ("pot", "axe")),
+        Context(NOW, explore=0.5, seed=7),
+        Context(NOW, steering=steering),
+    ]
+
+    async def ask() -> None:
+        for context in contexts:
+            found, here = await asking.of(context), asking.here(context)
+            chosen, expected = asking.model.choose(found, context, n=10), asking.model.choose(here, context, n=10)
+            assert (chosen, len(chosen.items) > 0) == (expected, True)
+            assert (found.chosen is None) == (context.steering is not None)
+            assert found.chosen is None or chosen is found.chosen.answer
+            fewer = asking.model.choose(found, context, n=2)
+            assert fewer == asking.model.choose(here, context, n=2)
+
+    run(ask)
+
+
+def test_what_was_chosen_is_for_its_context_only(asking: Asking) -> None:
+    async def ask() -> None:
+        found = await asking.of(Context(NOW))
+        others = (Context(NOW, exclude=frozenset(["tea"])), Context(NOW, steering=np.array([1, 1, 9, 1, 1, 1.0])))
+        for other in others:
+            assert asking.model.choose(found, other, n=10) == asking.model.choose(asking.here(other), other, n=10)
 
     run(ask)
 
@@ -152,14 +187,14 @@ def test_one_that_hangs_is_ended(asking: Asking, monkeypatch: pytest.MonkeyPatch
 
 
 def test_what_fails_is_told_and_the_ranker_goes_on(asking: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
-    weigh = Recommender.weigh_known
+    weigh = Recommender.weigh_told
 
-    def fails(model: Recommender, known: Known, context: Context) -> Weighed:
+    def fails(model: Recommender, told: Told, context: Context) -> Weighed:
         if context.placement == "email":
             raise ValueError("no such thing")
-        return weigh(model, known, context)
+        return weigh(model, told, context)
 
-    monkeypatch.setattr(Recommender, "weigh_known", fails)
+    monkeypatch.setattr(Recommender, "weigh_told", fails)
 
     async def ask() -> None:
         with pytest.raises(RankerLost, match="weighing failed: ValueError: no such thing"):
