@@ -92,6 +92,11 @@ def create_app(
         redirect_slashes=False,
         openapi_url="/docs/openapi.json",
         static_url="/docs/static",
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # ours is at /metrics; looking for theirs takes time
     )
     app.add_middleware(Sizes)
     app.add_middleware(
@@ -103,7 +108,7 @@ def create_app(
     )
     app.add_middleware(Measured)
     add_problem_handlers(app)
-    app.router.routes.append(Straight(part.router for part in PARTS))
+    app.router.routes.insert(0, Straight(part.router for part in PARTS))
     for part in PARTS:
         app.include_router(part.router)
     return app
@@ -129,6 +134,5 @@ def create() -> Callable[..., Any]:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     settings = read_settings()
     always_one_thread()
-    return wrap_asgi_with_proxy_headers(
-        create_app(settings, shared=brought), trusted_hosts=list(settings.trusted_proxies)
-    )
+    app, trusted = create_app(settings, shared=brought), list(settings.trusted_proxies)
+    return wrap_asgi_with_proxy_headers(app, trusted_hosts=trusted) if trusted else app

@@ -31,7 +31,13 @@ from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
+COLLECTED = (
+    10_000,
+    100,
+    1,
+)  # thresholds of the garbage collector: about every 200, and every 20,000 answers to who is new
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
+PATIENT = 0.25  # share of the time budget: there are several places to wait at, and then there is the work
 
 T = TypeVar("T")
 
@@ -126,11 +132,12 @@ class Live:
         """Refresh now, and twice a second in a thread until ``stop``.
 
         What is there by now stays, most of it code: the garbage collector need not look through all of it every few seconds,
-        while everybody waits.
+        while everybody waits. Nor need it look through what is remembered of visitors as often as it does by itself.
         """
         self.refresh()
         gc.collect()
         gc.freeze()
+        gc.set_threshold(*COLLECTED)
         if self.champions.recommender is not None:
             self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
         self.writer.start()
@@ -203,18 +210,23 @@ class Live:
 
     @property
     def crowded(self) -> bool:
-        """Whether an answer would wait for longer than the time budget."""
+        """Whether an answer would wait for so long that it is better not begun."""
         waiting = self.rankers if self.rankers else self.answering
-        return waiting.expected_wait + self.lag.seconds > self.budget.seconds
+        there_and_back = 2 * self.lag.seconds  # until it is asked, and until its answer is looked at
+        return waiting.expected_wait + there_and_back > self._patience
+
+    @property
+    def _patience(self) -> float:
+        return PATIENT * self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than the time budget is not
-        left to wait: it is answered at once, without ranking.
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than a quarter of the time budget
+        is not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait
-        if expected > self.budget.seconds:
+        if expected > self._patience:
             return await self.look(partial(make, expected, POPULAR))
         return await self.answering.run(lambda waited: make(waited, FULL))
 

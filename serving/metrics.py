@@ -2,6 +2,7 @@
 
 import os
 import time
+from functools import lru_cache
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest
@@ -41,8 +42,14 @@ class Measured:
             await self._app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "unknown")
-            REQUESTS.labels(scope["method"], route, status).inc()
-            SECONDS.labels(route).observe(time.perf_counter() - began)
+            labelled(REQUESTS, scope["method"], route, status).inc()
+            labelled(SECONDS, route).observe(time.perf_counter() - began)
+
+
+@lru_cache(1_000)
+def labelled(metric: Any, *values: object) -> Any:
+    """The part of ``metric`` with these labels; looking it up anew takes as long as counting."""
+    return metric.labels(*values)
 
 
 def counted() -> bytes:

@@ -119,7 +119,9 @@ class Ranker:
             told, arrays = unpacked(self._got[LENGTH.size : end])
             del self._got[:end]
             failed = told.get("failed")
-            self._settle(_answered(self.asked[0], told, arrays) if failed is None else RankerLost(f"weighing failed: {failed}"))
+            self._settle(
+                _answered(self.asked[0], told, arrays) if failed is None else RankerLost(f"weighing failed: {failed}")
+            )
         if self._retired and not self.asked:
             self.end()
 
@@ -160,7 +162,18 @@ class _Masks:
         return mask
 
 
-SAID = ("moment", "placement", "product_ids", "repeat", "diversity", "pinned", "country", "explore", "seed", "candidates")
+SAID = (
+    "moment",
+    "placement",
+    "product_ids",
+    "repeat",
+    "diversity",
+    "pinned",
+    "country",
+    "explore",
+    "seed",
+    "candidates",
+)
 
 
 def _said(context: Context, n: int) -> dict[str, Any]:
@@ -171,7 +184,9 @@ def _said(context: Context, n: int) -> dict[str, Any]:
 
 def _asked(said: dict[str, Any], mask: Mask | None) -> Context:
     """The context of ``_said``."""
-    tuples = {name: None if said[name] is None else tuple(said[name]) for name in ("product_ids", "pinned", "candidates")}
+    tuples = {
+        name: None if said[name] is None else tuple(said[name]) for name in ("product_ids", "pinned", "candidates")
+    }
     plain = {name: said[name] for name in SAID} | tuples
     return Context(**plain, exclude=frozenset(said["exclude"]), allowed=mask)
 

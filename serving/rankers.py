@@ -31,9 +31,11 @@ class Rankers:
         self._observe = observe
         self._model: Recommender | None = None
         self._running: list[Ranker] = []
+        self._ending: list[Ranker] = []  # of another model, while they have something to answer
         self._queue = deque[Asked]()
         self._took = deque[float](maxlen=REMEMBERED)
         self._not_before = 0.0
+        self._watch: asyncio.TimerHandle | None = None
 
     def __bool__(self) -> bool:
         return self._count > 0
@@ -59,6 +61,8 @@ class Rankers:
                 kept.append(one)
             else:
                 one.retire()
+                self._ending.append(one)
+        self._ending = [one for one in self._ending if one.alive]
         missing = self._count - len(kept) if now >= self._not_before else 0
         self._running = kept + [Ranker(model, settled=self._settled) for _ in range(missing)]
 
@@ -69,21 +73,21 @@ class Rankers:
         Raises:
             RankerLost: where no ranker answers.
         """
-        one = Asked(told, context, n, asyncio.get_running_loop().create_future(), time.perf_counter())
+        loop = asyncio.get_running_loop()
+        one = Asked(told, context, n, loop.create_future(), time.perf_counter())
         self._queue.append(one)
         if model is not self._model:
             self.prepare(model)
         self._begin()
-        try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await one.answer
-        except TimeoutError:
-            self._give_up(one)
-            raise RankerLost(f"no ranker answered within {PATIENCE_S:g} seconds") from None
+        if self._watch is None:
+            self._watch = loop.call_later(PATIENCE_S, self._look, loop)
+        return await one.answer
 
     def stop(self) -> None:
         """End all of them."""
-        ended, self._model, self._running = self._running, None, []
+        if self._watch is not None:
+            self._watch.cancel()
+        ended, self._model, self._running, self._ending = [*self._running, *self._ending], None, [], []
         for one in ended:
             one.end()
 
@@ -111,9 +115,21 @@ class Rankers:
             else:
                 ranker.ask(one)
 
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up those that came too long ago; one timer for all, since a timer each takes as long as asking."""
+        running = [asked for one in (*self._running, *self._ending) for asked in one.asked]
+        waiting = [one for one in (*running, *self._queue) if not one.answer.done()]
+        now, self._watch = time.perf_counter(), None
+        for one in waiting:
+            if now - one.came >= PATIENCE_S:
+                self._give_up(one)
+        if left := [one.came for one in waiting if not one.answer.done()]:
+            self._watch = loop.call_later(min(left) + PATIENCE_S - now, self._look, loop)
+
     def _give_up(self, asked: Asked) -> None:
+        asked.answer.set_exception(RankerLost(f"no ranker answered within {PATIENCE_S:g} seconds"))
         with suppress(ValueError):
             self._queue.remove(asked)
-        for one in self._running:
+        for one in (*self._running, *self._ending):
             if asked in one.asked:
                 one.end()

@@ -20,7 +20,18 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, STRONGEST, Done, History, Known, Told, done_with, known_history, told_history
+from regulars.models.history import (
+    DAY_S,
+    NOTHING,
+    STRONGEST,
+    Done,
+    History,
+    Known,
+    Told,
+    done_with,
+    known_history,
+    told_history,
+)
 from regulars.models.pairs import NAMES, pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval

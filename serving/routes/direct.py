@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from inspect import iscoroutinefunction
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from urllib.parse import parse_qsl
 
 import orjson
 from fastapi import APIRouter, Request, Response, params
@@ -119,7 +120,7 @@ def _query(model: type[BaseModel]) -> Read:
 
     async def read(request: Request) -> BaseModel:
         said: dict[str, Any] = {}
-        for name, value in request.query_params.multi_items():
+        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
             if name in lists:
                 said.setdefault(name, []).append(value)
             else:

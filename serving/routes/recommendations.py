@@ -30,6 +30,7 @@ from serving.services.recommend import (
     looks,
     recommend,
     recommend_page,
+    recommend_unseen,
     repeat,
     rests_on_nobody,
     to_weigh,
@@ -77,7 +78,7 @@ class Asked(BaseModel):
     anonymous_id: Id | None = None
     session_id: Id | None = None
     placement: Placement = "home"
-    product_id: list[Id] = Field(default=[], max_length=100, description="The page's product, or the cart's.")
+    product_id: list[Id] = Field(default_factory=list, max_length=100, description="The page's product, or the cart's.")
     limit: int = Field(default=10, ge=1, le=100)
     repeat: Literal["auto", "only", "never"] = Field(default="auto", description="Products bought before.")
     category: Id | None = Field(default=None, description="This category and everything below it.")
@@ -85,9 +86,11 @@ class Asked(BaseModel):
     price_min: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     price_max: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     available: bool = Field(default=True, description="False: also what is known to be sold out.")
-    exclude: list[Id] = Field(default=[], max_length=1000)
+    exclude: list[Id] = Field(default_factory=list, max_length=1000)
     diversity: float | None = Field(default=None, ge=0, le=1, description="Default: 0.2 in an e-mail, else 0.")
-    fields: list[str] = Field(default=[], examples=[["name,price"]], description=f"Any of {', '.join(FIELDS)}.")
+    fields: list[str] = Field(
+        default_factory=list, examples=[["name,price"]], description=f"Any of {', '.join(FIELDS)}."
+    )
     country: Id | None = Field(default=None, description="What is popular there, for who has no history.")
     explore: float = Field(default=0.0, ge=0, le=0.5, description="Share of places for new products drawn by chance.")
     after: Id | None = Field(
@@ -134,7 +137,9 @@ class AskedMore(Asked):
         },
     )
 
-    history: list[Step] = Field(default=[], max_length=20 * NEWEST, description="Oldest first; the newest 500 count.")
+    history: list[Step] = Field(
+        default_factory=list, max_length=20 * NEWEST, description="Oldest first; the newest 500 count."
+    )
     candidates: list[Id] | None = Field(default=None, min_length=1, max_length=1000, description="Rank only these.")
     placements: list[Slot] | None = Field(default=None, min_length=1, max_length=10, description="No product twice.")
 
@@ -280,7 +285,7 @@ async def _answered(
     if not whole_page and is_weighed(sources, visitor, questions[0]):  # choosing takes less than a thread
         return _json(make(visitor, one))
     if crowded and all(map(rests_on_nobody, questions)):  # nothing is read, so nobody is kept waiting
-        return _json(make(UNSEEN, one, most=POPULAR))
+        return _json(make(UNSEEN, one, most=POPULAR) if whole_page else recommend_unseen(sources, questions[0]))
     try:
         return _json(await worker.answer(partial(make, visitor, one)))
     except DataError as error:
@@ -330,7 +335,7 @@ class Beside(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     limit: int = Field(default=10, ge=1, le=100)
-    fields: list[str] = Field(default=[], description=f"Any of {', '.join(FIELDS)}.")
+    fields: list[str] = Field(default_factory=list, description=f"Any of {', '.join(FIELDS)}.")
     customer_id: Id | None = None
     anonymous_id: Id | None = None
     session_id: Id | None = None

@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Header, Request, Response, Security
 
 from serving.access import BEARER, Worker, caller_of, header_key, live_of
 from serving.live import Live
-from serving.metrics import EVENTS
+from serving.metrics import EVENTS, labelled
 from serving.problems import Problem, describe
 from serving.routes.direct import Direct
 from serving.routes.durable import durable
@@ -188,7 +188,7 @@ async def _take(worker: Live, sender: Sender, listed: Sequence[Any], *, call: st
             told = raw.get("messageId") if isinstance(raw, dict) else None
             events.append({"messageId": told, "status": "rejected", "reason": row})
     for status, times in Counter(event["status"] for event in events).items():
-        EVENTS.labels(status).inc(times)
+        labelled(EVENTS, status).inc(times)
     told = {"success": all(event["status"] != "rejected" for event in events), "events": events}
     return Response(orjson.dumps(told), media_type="application/json")
 

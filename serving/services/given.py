@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from regulars.models.asking import Answer, Recommendation
 from regulars.models.recommendation_texts import reason_text
 from serving.services.asked import Question
-from serving.services.history import Clock
+from serving.services.history import Clock, Who
 from serving.services.shelf import Shelf
 from serving.store.shown import ShownLog, ShownRow
 
@@ -22,16 +22,21 @@ _drawn: deque[str] = deque()
 
 @dataclass(frozen=True)
 class Given:
-    """An answer without its id: ``body`` (a JSON object) is sent, ``row`` logged, each time it is given; neither is changed."""
+    """An answer without its id, the same whoever is given it: ``body`` (a JSON object) is sent, the rest is logged."""
 
     body: bytes
-    row: ShownRow
+    policy: str
+    slots: str
+    summary: str
+    product_ids: str
 
-    def give(self, log: ShownLog, clock: Clock) -> bytes:
-        """The body under an id of its own, by which it is in the log."""
-        recommendation_id = f"rec_{_unguessable()}"
-        log.add(replace(self.row, recommendation_id=recommendation_id, created_at=clock.at))
-        return b'{"recommendation_id":"%b",%b' % (recommendation_id.encode(), self.body[1:])
+    def give(self, log: ShownLog, clock: Clock, who: Who) -> bytes:
+        """The body under an id of its own, by which it is in the log as shown to ``who``."""
+        shown = ShownRow(
+            f"rec_{_unguessable()}", *who, self.policy, self.slots, self.summary, self.product_ids, clock.at
+        )
+        log.add(shown)
+        return b'{"recommendation_id":"%b",%b' % (shown.recommendation_id.encode(), self.body[1:])
 
 
 def given(
@@ -40,7 +45,6 @@ def given(
     answers: Sequence[Answer],
     *,
     policy: str,
-    clock: Clock,
     before: Sequence[str] = (),
     whole_page: bool = False,
 ) -> Given:
@@ -48,8 +52,14 @@ def given(
     slots = list(zip(questions, answers, strict=True))
     bodies = [_slot(shelf, answer, question) for question, answer in slots]
     body = {"placements": bodies} if whole_page else bodies[0]
-    row = _row(questions[0], slots, before, policy=policy, clock=clock)
-    return Given(orjson.dumps({"model_version": policy} | body), row)
+    items = [item for answer in answers for item in answer.items]
+    return Given(
+        body=orjson.dumps({"model_version": policy} | body),
+        policy=policy,
+        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
+        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
+        product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
+    )
 
 
 def _unguessable() -> str:
@@ -61,28 +71,6 @@ def _unguessable() -> str:
         one, *others = (digits[at : at + 2 * ID_BYTES] for at in range(0, len(digits), 2 * ID_BYTES))
         _drawn.extend(others)
         return one
-
-
-def _row(
-    who: Question,
-    slots: Sequence[tuple[Question, Answer]],
-    before: Sequence[str],
-    *,
-    policy: str,
-    clock: Clock,
-) -> ShownRow:
-    items = [item for _, answer in slots for item in answer.items]
-    return ShownRow(
-        recommendation_id="",
-        customer_id=who.customer_id,
-        anonymous_id=who.anonymous_id,
-        session_id=who.session_id,
-        policy=policy,
-        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
-        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
-        product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
-        created_at=clock.at,
-    )
 
 
 def _shown_slot(question: Question, answer: Answer) -> dict[str, Any]:

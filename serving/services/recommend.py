@@ -13,8 +13,8 @@ from regulars.ids import IdMap
 from regulars.models.asking import SHELVES, Answer, Context
 from regulars.models.history import NOTHING, History, Told
 from regulars.models.recommender import Recommender, Weighed
-from serving.metrics import ANSWERS
-from serving.services.asked import Question, Visitor
+from serving.metrics import ANSWERS, labelled
+from serving.services.asked import UNSEEN, Question, Visitor
 from serving.services.degrees import FULL, POPULAR, Budget, answer
 from serving.services.given import Given, given
 from serving.services.history import Clock, Who, happened, joined_by_time, newest_asked, published_in
@@ -95,8 +95,8 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | No
     if found is None:
         return None
     sources.budget.remembered()
-    ANSWERS.labels(FULL, question.placement).inc()
-    return found.give(sources.log, sources.clock)
+    labelled(ANSWERS, FULL, question.placement).inc()
+    return found.give(sources.log, sources.clock, question.who)
 
 
 @dataclass(frozen=True)
@@ -145,13 +145,26 @@ def recommend(sources: Sources, visitor: Visitor, question: Question, waited: fl
     """
     before = _shown(sources.log, question.after)
     found = _answers(sources, visitor, [question], before, waited=waited, most=most)
-    made = given(
-        sources.shelf, [question], found.answers, policy=sources.policy, clock=sources.clock, before=before
-    )  # fmt: skip
+    made = given(sources.shelf, [question], found.answers, policy=sources.policy, before=before)
     if found.since is not None and question.after is None and not question.explore:
         key = (sources.policy, question)
         sources.shelf.answered.put(key, made, state=visitor.state, since=found.since)
-    return made.give(sources.log, sources.clock)
+    return made.give(sources.log, sources.clock, question.who)
+
+
+def recommend_unseen(sources: Sources, question: Question) -> bytes:
+    """The body of the answer that rests on nobody, made once for all who ask the same; see ``rests_on_nobody``."""
+    nobody = replace(question, customer_id=None, anonymous_id=None, session_id=None)
+    key = (sources.policy, nobody)
+    made: Given | None = sources.shelf.answered.get(key, state=UNSEEN)
+    if made is None:
+        found = _answers(sources, UNSEEN, [nobody], (), waited=0.0, most=POPULAR)
+        made = given(sources.shelf, [nobody], found.answers, policy=sources.policy)
+        sources.shelf.answered.put(key, made, state=UNSEEN)
+    else:
+        sources.budget.took(POPULAR, 0.0)
+        labelled(ANSWERS, POPULAR, question.placement).inc()
+    return made.give(sources.log, sources.clock, question.who)
 
 
 def recommend_page(
@@ -164,11 +177,8 @@ def recommend_page(
     """
     before = _shown(sources.log, questions[0].after)
     found = _answers(sources, visitor, questions, before, waited=waited, most=most)
-    made = given(
-        sources.shelf, questions, found.answers, policy=sources.policy, clock=sources.clock, before=before,
-        whole_page=True,
-    )  # fmt: skip
-    return made.give(sources.log, sources.clock)
+    made = given(sources.shelf, questions, found.answers, policy=sources.policy, before=before, whole_page=True)
+    return made.give(sources.log, sources.clock, questions[0].who)
 
 
 def beside(sources: Sources, model: Recommender, question: Question, *, together: bool) -> bytes | None:
@@ -179,8 +189,8 @@ def beside(sources: Sources, model: Recommender, question: Question, *, together
         return None
     ask = model.bought_together if together else model.similar
     found = ask(product_id, n=question.limit, allowed=shelf.allowed(question.filters, model.retrieval.ids))
-    made = given(shelf, [question], [found], policy=sources.policy, clock=sources.clock)
-    return made.give(sources.log, sources.clock)
+    made = given(shelf, [question], [found], policy=sources.policy)
+    return made.give(sources.log, sources.clock, question.who)
 
 
 @dataclass(frozen=True)
@@ -226,7 +236,7 @@ def _answers(
             model, shelf, history, context, question.filters, n=question.limit, degree=degree, budget=sources.budget,
             memory=memory,
         )  # fmt: skip
-        ANSWERS.labels(degree, question.placement).inc()
+        labelled(ANSWERS, degree, question.placement).inc()
         full = full and degree == FULL
         answers.append(found)
         taken += [item.product_id for item in found.items]

@@ -83,24 +83,14 @@ def _written_at_once(connection: Connection, rows: Sequence[EventRow]) -> list[b
 
 
 def _written_one_by_one(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
-    ids = sorted({row.message_id for row in rows})
-    same_ids = select(events.c.origin, events.c.message_id).where(events.c.message_id.in_(ids))
-    known = set(map(tuple, connection.execute(same_ids)))
-    added: list[bool] = []
-    fresh: list[dict[str, Any]] = []
-    for row in rows:
-        key = (row.origin, row.message_id)
-        added.append(key not in known)
-        if key not in known:
-            known.add(key)
-            fresh.append(row.__dict__)
-    if fresh:
-        connection.execute(insert(events), fresh)
-    return added
+    one, driver = _ONE.for_driver(connection.dialect), connection.connection.driver_connection
+    assert driver is not None
+    return [driver.execute(one.text, one.parameters(row.__dict__)).rowcount == 1 for row in rows]
 
 
 _COLUMNS = tuple(field.name for field in fields(EventRow))
 _ALL = insert_from_arrays(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
+_ONE = Prepared(sqlite.insert(events).values({name: bindparam(name) for name in _COLUMNS}).on_conflict_do_nothing())
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select, update
@@ -63,6 +64,7 @@ def mark_revoked(store: Store, *, key_id: str, revoked_at: datetime) -> bool:
         return connection.execute(select(keys.c.key_id).where(keys.c.key_id == key_id)).first() is not None
 
 
+@lru_cache
 def _read(row: Sequence[Any]) -> KeyRow:
     key_id, scope, label, origins, created_at, revoked_at = row
     return KeyRow(key_id, scope, label, tuple(json.loads(origins)), created_at, revoked_at)

@@ -10,11 +10,12 @@ from datetime import datetime, timedelta
 from threading import Lock
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, delete, func, insert, select, type_coerce
+from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
 from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
+from serving.store.prepared import Prepared
 from serving.store.schema import EPOCH, shown_counts, shown_recommendations
 from serving.store.writer import GroupWriter, Overloaded
 
@@ -135,11 +136,14 @@ def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:
     if connection.dialect.name == "postgresql":
         connection.execute(_ALL, arrays(shown_recommendations, _COLUMNS, rows))
     else:
-        connection.execute(insert(shown_recommendations), [row.__dict__ for row in rows])
+        one, driver = _ONE.for_driver(connection.dialect), connection.connection.driver_connection
+        assert driver is not None
+        driver.executemany(one.text, (one.parameters(row.__dict__) for row in rows))
 
 
 _COLUMNS = tuple(field.name for field in fields(ShownRow))
 _ALL = insert_from_arrays(shown_recommendations, _COLUMNS)
+_ONE = Prepared(insert(shown_recommendations).values({name: bindparam(name) for name in _COLUMNS}))
 
 
 @dataclass(frozen=True)
