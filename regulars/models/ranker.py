@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.models.leaf_masks import joined_masks
+from regulars.models.leaf_sets import leaf_sets
 from regulars.models.trees import flat_trees
 
 
@@ -21,13 +21,15 @@ class Ranker:
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
         self._trees = [flat_trees(text) for text in self.texts]
-        masks = [trees.masks for trees in self._trees if trees.link == "identity" and trees.masks is not None]
-        self._masks = joined_masks(masks) if len(masks) == len(self._trees) else None  # all at once where all are plain
+        plain = all(trees.link == "identity" and trees.are_plain for trees in self._trees)
+        self._sets = (
+            leaf_sets([trees.nodes for trees in self._trees]) if plain else None
+        )  # all at once where all are plain
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores, shape (n_rows,), for ``features`` (n_rows, n_features)."""
-        if self._masks is not None and features.shape[1] == self._trees[0].count_features:
-            return self._masks.sums(features)
+        if self._sets is not None and features.shape[1] == self._trees[0].count_features:
+            return self._sets.sums(features)
         return np.sum([trees.predict(features) for trees in self._trees], axis=0)
 
     def save(self, folder: Path, name: str) -> None:
