@@ -110,6 +110,22 @@ def leaf_sets(models: Sequence[Nodes]) -> LeafSets | None:
     return LeafSets(found, found._replace(thresholds=floor))
 
 
+def no_trees(count_features: int) -> Sets:
+    """What sums nothing."""
+    nowhere, ints, bytes_ = np.zeros(count_features + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.uint8)
+    return Sets(
+        nowhere,
+        nowhere[1:],
+        np.zeros(0, np.float32),
+        ints,
+        bytes_,
+        bytes_,
+        nowhere[:1],
+        np.zeros((0, CODES)),
+        nowhere[:0],
+    )
+
+
 @dataclass(frozen=True)
 class _Shape:
     tests: list[Test]
