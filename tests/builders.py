@@ -1,6 +1,7 @@
 """Small made shops: rows of any table, written as Parquet and read as the lake would give them, on any engine."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -181,3 +182,22 @@ def profile_row(customer_id: str, probability: float | None, **more: Any) -> dic
         "profile": "{}",
         **more,
     }
+
+
+def random_retrieval(ids: IdMap) -> Retrieval:
+    """The tiny shop, its neighbours drawn by chance, another kind each."""
+    rng, tiny = np.random.default_rng(3), tiny_retrieval(ids)
+
+    def near() -> Neighbours:
+        return Neighbours(rng.integers(-1, 6, (6, 3)).astype(np.int32), rng.random((6, 3)).astype(np.float32))
+
+    names = ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
+    akin, after = near(), near()
+    return replace(
+        tiny,
+        **{name: near() for name in names},
+        followers=Followers(near()),
+        onward=Followers(near(), 0.4),
+        embedding=Embedding(tiny.embedding.vectors, akin.rows, akin.similarity),
+        transitions=replace(tiny.transitions, rows=after.rows, chance=after.similarity),
+    )

@@ -14,9 +14,9 @@ from features.impressions import GROUP, followed_impressions, histories_then
 from regulars.as_of import Tables
 from regulars.models.asking import SHELVES
 from regulars.models.history import History, known_history
-from regulars.models.pairs import pair_features
 from regulars.models.retrieval import Retrieval
 from regulars.models.threads import one_thread
+from regulars.models.weighing import Weigher
 from training.lessons import Lessons, Snapshot, positions_of
 from training.visits import seconds
 
@@ -64,24 +64,23 @@ def joined(parts: Sequence[Lessons]) -> Lessons:
 def _made(tables: Tables, shown: pd.DataFrame, retrieval: Retrieval, *, as_of: datetime) -> Iterator[Lessons]:
     then = histories_then(tables, shown.drop_duplicates("number"), as_of=as_of)
     histories = {number: _history(rows) for number, rows in then.groupby("number")}
+    weigher = Weigher(retrieval)
     for number, rows in shown.groupby("number"):
-        made = _one(rows, histories[number], retrieval) if number in histories else None
+        made = _one(rows, histories[number], weigher) if number in histories else None
         if made is not None:
             yield made
 
 
-def _one(shown: pd.DataFrame, history: History, retrieval: Retrieval) -> Lessons | None:
+def _one(shown: pd.DataFrame, history: History, weigher: Weigher) -> Lessons | None:
     """The products of one slot; None where nothing is known of the visitor, or what is known of the products orders nothing."""
     moment = int(seconds(shown["shown_at"])[0]) + 1  # everything in the history was known before, to the microsecond
-    known = known_history(history, retrieval.ids, moment=moment)
-    rows = retrieval.ids.rows(shown["product_id"].tolist())
+    known = known_history(history, weigher.retrieval.ids, moment=moment)
+    rows = weigher.retrieval.ids.rows(shown["product_id"].tolist())
     old = np.flatnonzero(rows >= 0)  # what came into the shop after the snapshot has no features
     grades, ranks, rows = (part[old] for part in (shown["grade"].to_numpy(), shown["rank"].to_numpy(), rows))
     if not len(known.products) or not len(rows) or grades.min() == grades.max():
         return None
-    clues = retrieval.clues(known)
-    candidates = np.union1d(retrieval.candidates(known, clues), rows)  # among which they stood when they were chosen
-    made = pair_features(retrieval, known, candidates, moment=moment, clues=clues)
+    candidates, made = weigher.featured(known, moment=moment, also=rows)  # among which they stood when they were chosen
     return Lessons(
         made[np.searchsorted(candidates, rows)],
         grades.astype(np.int8),

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.chances import Chances
-from regulars.models.pairs import pair_features
 from regulars.models.ranker import Ranker
 from regulars.models.recommender import Recommender
 from regulars.models.threads import one_thread
+from regulars.models.weighing import Weigher
 from training.lessons import BOUGHT, Example, Snapshot, fit_chances
 from training.metrics import ece, metric_interval
 from training.ranking_baselines import baseline_lists
@@ -122,12 +122,10 @@ def _scored(
     unseen: Unseen, places: Rows, ranker: Ranker, *, only_new: bool, best: int | None
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """Scores of the candidates of some examples, all or the ``best``, and whether each was a target."""
-    retrieval = unseen.test.retrieval
+    weigher = Weigher(unseen.test.retrieval)
     scores, hits = [np.zeros(0)], [np.zeros(0, bool)]
     for example in (unseen.examples[place] for place in places):
-        clues = retrieval.clues(example.known)
-        rows = retrieval.candidates(example.known, clues, repeat="never" if only_new else "auto")
-        features = pair_features(retrieval, example.known, rows, moment=example.moment, clues=clues)
+        rows, features = weigher.featured(example.known, moment=example.moment, repeat="never" if only_new else "auto")
         kept = features[:, BOUGHT] == 0 if only_new else np.ones(len(rows), dtype=bool)
         rows, said = rows[kept], ranker.predict(features[kept])
         order = np.lexsort((rows, -said))[:best]

@@ -13,10 +13,11 @@ from sklearn.isotonic import IsotonicRegression
 from regulars.ids import Rows
 from regulars.models.chances import Chances
 from regulars.models.history import History, Known
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
 from regulars.models.threads import one_thread
+from regulars.models.weighing import Weigher
 from training.visits import Visits
 
 LEAST_EXAMPLES = 50
@@ -86,10 +87,9 @@ class Lessons:
 def lessons_of(snapshot: Snapshot, *, negatives: int, seed: int) -> Lessons:
     """Every product that came next and up to ``negatives`` others of each example that a retriever got right once."""
     rng = np.random.default_rng(seed)
-    features, grades, sizes = [], [], []
+    weigher, features, grades, sizes = Weigher(snapshot.retrieval), [], [], []
     for example in snapshot.examples:
-        clues = snapshot.retrieval.clues(example.known)
-        rows = snapshot.retrieval.candidates(example.known, clues)
+        rows, made = weigher.featured(example.known, moment=example.moment)
         graded = np.isin(rows, example.targets).astype(np.int8) * (LATER if example.next_row >= 0 else NEXT)
         graded[rows == example.next_row] = NEXT
         if not graded.any():
@@ -98,7 +98,6 @@ def lessons_of(snapshot: Snapshot, *, negatives: int, seed: int) -> Lessons:
         if len(others) > negatives:
             others = rng.choice(others, size=negatives, replace=False)
         kept = np.sort(np.concatenate([np.flatnonzero(graded), others]))
-        made = pair_features(snapshot.retrieval, example.known, rows, moment=example.moment, clues=clues)
         features.append(made[kept])
         grades.append(graded[kept])
         sizes.append(len(kept))

@@ -12,17 +12,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
-from regulars.models.history_kernels import Visitor, all_count, bought_on, distinct, latest_first, visit_start, visited
+from regulars.models.history_kernels import (
+    SAME_VISIT_DAYS,
+    STRONGEST,
+    Visitor,
+    all_count,
+    bought_on,
+    distinct,
+    latest_first,
+    visit_start,
+    visited,
+    visitor_of,
+)
 from regulars.models.selection import descending
 
 Floats = NDArray[np.float64]
 
 DAY_S = 86_400
 NEWEST = 500
-STRONGEST = 100
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 STRENGTH_HALF_LIFE_DAYS = 60.0
-SAME_VISIT_DAYS = 1 / 24
 LEAST_DAYS = 3
 
 
@@ -83,13 +92,15 @@ class Known:
         order = descending(self.weights)[:STRONGEST]
         return self.products[order], self._logs[order]
 
+    @property
+    def parts(self) -> tuple[Rows, Floats, NDArray[np.bool_], Rows, Rows, Floats, Floats]:
+        """What ``visitor_of`` takes."""
+        return self.rows, self.days, self.bought, self.products, self.place, self.weights, self._logs
+
     @cached_property
     def arrays(self) -> Visitor:
         """What compiled code reads."""
-        return Visitor(
-            self.rows, self.days, self.bought, self.products, self.place, self.weights, self._logs, self.visit,
-            *self.strongest,
-        )  # fmt: skip
+        return visitor_of(*self.parts)
 
     @cached_property
     def looking_at(self) -> int:

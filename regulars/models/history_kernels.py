@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.selection import in_order
+from regulars.models.selection import descending, in_order
 
 Floats = NDArray[np.float64]
+
+STRONGEST = 100
+SAME_VISIT_DAYS = 1 / 24
 
 
 class Visitor(NamedTuple):
@@ -25,6 +28,28 @@ class Visitor(NamedTuple):
     visit: Rows
     strong: Rows
     strong_weights: Floats
+
+
+@compiled
+def visitor_of(
+    rows: Rows, days: Floats, bought: NDArray[np.bool_], products: Rows, place: Rows, weights: Floats, logs: Floats
+) -> Visitor:
+    """All that is read of a history, of the arrays that ``Known`` has."""
+    visit = rows[visit_start(days, SAME_VISIT_DAYS) :]
+    strong, strong_weights = products, logs
+    if len(products) > STRONGEST:
+        order = descending(weights)[:STRONGEST]
+        strong, strong_weights = products[order], logs[order]
+    return Visitor(rows, days, bought, products, place, weights, logs, visit, strong, strong_weights)
+
+
+@compiled
+def looking_at(visitor: Visitor) -> int:
+    """The product that is looked at right now, -1 where the newest interaction is a purchase or an hour old."""
+    last = len(visitor.rows) - 1
+    if last < 0 or visitor.bought[last] or visitor.days[last] > SAME_VISIT_DAYS:
+        return -1
+    return int(visitor.rows[last])
 
 
 @compiled

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.history_kernels import Visitor
+from regulars.models.history_kernels import Visitor, visited
 from regulars.models.pair_kernels import (
     Floats,
     Vectors,
+    akin_columns,
     count_columns,
     group_share,
     likeness_columns,
@@ -22,8 +23,10 @@ from regulars.models.pair_kernels import (
     share_rows,
     usual_price,
 )
+from regulars.models.retrievers.ask_kernels import shares_of
 from regulars.models.retrievers.candidate_kernels import Texts
 from regulars.models.retrievers.kernels import cosines
+from regulars.models.retrievers.transitions import chance_columns
 
 Words = NDArray[np.uint64]
 WITHIN = (5, 25)
@@ -42,6 +45,19 @@ class Products(NamedTuple):
     parent: NDArray[np.int32]
     brand: NDArray[np.int32]
     vectors: Vectors
+
+
+class Paths(NamedTuple):
+    """The vectors of ``Embedding`` and ``Transitions``, no rows where there are none, what else the latter has, and of how many
+    products of a visit they hear."""
+
+    embedding: Vectors
+    transitions: Vectors
+    liking: Vectors
+    total: Vectors
+    places: Vectors
+    most_akin: int
+    most_passed: int
 
 
 class Places(NamedTuple):
@@ -79,8 +95,7 @@ def fill_columns(
     products: Products,
     texts: Texts,
     reached: tuple[Rows, Floats, NDArray[np.int64]],
-    akin: Floats,
-    chances: Floats,
+    paths: Paths,
     wanted: Vectors,
     own_share: float,
     rows: Rows,
@@ -91,11 +106,7 @@ def fill_columns(
     columns: Floats,
     made: Any,
 ) -> None:
-    """Fills ``columns`` (n_features, n_rows), and ``made`` with the same as float32.
-
-    ``akin`` (3, n_rows): likeness to the latest products by embedding; empty where there is none. ``chances`` (2, n_rows): of
-    ``Transitions``.
-    """
+    """Fills ``columns`` (n_features, n_rows), and ``made``, which may be wider, with the same as float32."""
     baskets, lines, distinct = own_columns(
         visitor.products, visitor.place, visitor.days, visitor.bought, rows, columns[: at.product]
     )
@@ -112,7 +123,7 @@ def fill_columns(
         columns[at.product : at.near],
     )
     near = columns[at.near : at.shares]
-    _near(near, visitor, products, texts, reached, akin, chances, wanted, own_share, rows, at, sums, touched)
+    _near(near, visitor, products, texts, reached, paths, wanted, own_share, rows, at, sums, touched)
     compared = np.empty((len(near) + 1, len(rows)))
     compared[: len(near)], compared[len(near)] = near, columns[at.popular]
     share_rows(compared, at.shared, columns[at.shares : at.ranks])
@@ -131,8 +142,7 @@ def _near(
     products: Products,
     texts: Texts,
     reached: tuple[Rows, Floats, NDArray[np.int64]],
-    akin: Floats,
-    chances: Floats,
+    paths: Paths,
     wanted: Vectors,
     own_share: float,
     rows: Rows,
@@ -154,10 +164,14 @@ def _near(
     if len(visitor.rows):
         likeness_columns(products.vectors, wanted, products.vectors[visitor.rows[-1]], rows, likeness)
     near[at.factors], near[at.factors_newest] = likeness[0], likeness[1]
-    near[at.akin : at.akin + 3] = np.nan
-    if len(akin):
-        near[at.akin : at.akin + 3] = akin
-    near[at.transition : at.transition + 2] = chances
+    visit, _ = visited(visitor.rows, visitor.days, len(visitor.rows) - len(visitor.visit))
+    latest = visit[: paths.most_akin if len(paths.embedding) else 0]
+    akin_columns(paths.embedding, latest, rows, near[at.akin : at.akin + 3])
+    passed = visit[: paths.most_passed if len(paths.transitions) else 0]
+    shares, chances = shares_of(passed, paths.places, paths.liking), near[at.transition : at.transition + 2]
+    chances[:] = 0.0
+    if len(shares):
+        chance_columns(paths.transitions, paths.liking, paths.total, passed, shares, rows, chances)
 
 
 @compiled

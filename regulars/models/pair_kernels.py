@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.compiled import compiled, compiled_loosely
 from regulars.models.retrievers.kernels import place_of
+from regulars.models.retrievers.transitions import closeness
 from regulars.models.selection import descending, reaching
 
 Floats = NDArray[np.float64]
@@ -167,6 +168,23 @@ def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: R
             length += vector[factor] * vector[factor]
         into[0, at] = dot
         into[1, at] = near / max(np.sqrt(own * length), 1e-9)
+
+
+@compiled_loosely
+def akin_columns(vectors: Vectors, latest: Rows, rows: Rows, into: Floats) -> None:
+    """Cosines of each of ``rows``: with the first of ``latest``, the mean over them, with the second; nan where there is none.
+
+    ``vectors`` have length 1, or 0.
+    """
+    into[:] = np.nan
+    for at in range(len(rows) if len(latest) else 0):
+        total = np.float32(0)
+        for place in range(len(latest)):
+            near = closeness(vectors, rows[at], latest[place])
+            total += near
+            if place < 2:
+                into[2 * place, at] = near
+        into[1, at] = total / np.float32(len(latest))
 
 
 @compiled

@@ -10,7 +10,6 @@ from regulars.models.pair_kernels import COUNT_COMMON, COUNT_OWN, COUNT_PRODUCT
 from regulars.models.retrieval import PARTS, Clues, Retrieval
 from regulars.models.retrievers.lookalikes import OWN_SHARE
 
-NONE_AKIN = np.zeros((0, 0))
 NEAR = (
     "baskets",
     "visitors",
@@ -155,7 +154,7 @@ NAMES = (
 
 _ENDS = np.cumsum([COUNT_OWN, COUNT_PRODUCT, len(NEAR), len(SHARED), len(RANKED), COUNT_COMMON]).tolist()
 _NEAR = {name: place for place, name in enumerate((*NEAR, "popular"))}
-_AT = Places(
+AT = Places(
     product=_ENDS[0],
     near=_ENDS[1],
     shares=_ENDS[2],
@@ -190,19 +189,17 @@ def pair_features(
     if not len(rows):
         return made.T
     clues = retrieval.clues(known) if clues is None else clues
-    embedding = retrieval.embedding
     fill_columns(
         known.arrays,
         retrieval.products,
         retrieval.content.texts,
         clues.parts,
-        NONE_AKIN if embedding.near.are_none else np.ascontiguousarray(embedding.likeness(known, rows).T),
-        retrieval.transitions.chances(known, rows),
+        retrieval.paths,
         clues.wanted.astype(np.float32),
         OWN_SHARE,
         rows,
         moment,
-        _AT,
+        AT,
         *retrieval.sums(),
         np.empty((len(NAMES), len(rows))),
         made,

@@ -6,12 +6,15 @@ Ranking Models, SIGIR 2011).
 """
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from regulars.models.leaf_masks import joined_masks
+from regulars.models.kept import keep
+from regulars.models.leaf_sets import leaf_sets
 from regulars.models.trees import flat_trees
 
 
@@ -21,13 +24,25 @@ class Ranker:
     def __init__(self, texts: Sequence[str]) -> None:
         self.texts = tuple(texts)
         self._trees = [flat_trees(text) for text in self.texts]
-        masks = [trees.masks for trees in self._trees if trees.link == "identity" and trees.masks is not None]
-        self._masks = joined_masks(masks) if len(masks) == len(self._trees) else None  # all at once where all are plain
+        plain = all(trees.link == "identity" and trees.are_plain for trees in self._trees)
+        self._sets = (
+            leaf_sets([trees.nodes for trees in self._trees]) if plain else None
+        )  # all at once where all are plain
+
+    @property
+    def count_features(self) -> int:
+        """How many features are read."""
+        return self._trees[0].count_features
+
+    @cached_property
+    def kept(self) -> Any:
+        """The ``Sets`` for float32, kept for compiled code; None where not all trees are plain."""
+        return None if self._sets is None else keep(self._sets.of_32)
 
     def predict(self, features: NDArray[np.float32]) -> NDArray[np.float64]:
         """Scores, shape (n_rows,), for ``features`` (n_rows, n_features)."""
-        if self._masks is not None and features.shape[1] == self._trees[0].count_features:
-            return self._masks.sums(features)
+        if self._sets is not None and features.shape[1] == self.count_features:
+            return self._sets.sums(features)
         return np.sum([trees.predict(features) for trees in self._trees], axis=0)
 
     def save(self, folder: Path, name: str) -> None:

@@ -7,7 +7,8 @@ with these products, and neighbours answer it.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -23,7 +24,6 @@ from regulars.models.chances import Chances
 from regulars.models.history import (
     DAY_S,
     NOTHING,
-    STRONGEST,
     Done,
     History,
     Known,
@@ -32,16 +32,17 @@ from regulars.models.history import (
     known_history,
     told_history,
 )
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.history_kernels import STRONGEST
+from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
 from regulars.models.threads import one_thread
 from regulars.models.variety import diversified, one_of_each
+from regulars.models.weighing import Weigher
 
 __all__ = ["Answer", "Context", "Recommendation", "Recommender", "Repeat"]
 
 KIND, FORMAT = "recommender", 3
-CHUNK = 200
 
 Floats = NDArray[np.float64]
 Repeat = Literal["auto", "only", "never"]
@@ -75,16 +76,6 @@ class Weighed:
         return self.told.known(self.moment)
 
 
-@dataclass(frozen=True)
-class _Open:
-    """What is weighed next: candidates with their features, or with scores where no ranker is asked."""
-
-    known: Known
-    rows: Rows
-    features: NDArray[np.float32] | None
-    scores: Floats
-
-
 class Recommender:
     """Maps histories to products; nothing in it is about any one customer."""
 
@@ -112,13 +103,7 @@ class Recommender:
     @one_thread()
     def recommend_many(self, histories: Sequence[History], contexts: Sequence[Context], *, n: int) -> list[Answer]:
         """One answer per history, in order; each is what ``recommend`` gives for it alone."""
-        answers: list[Answer] = []
-        for start in range(0, len(histories), CHUNK):
-            part = slice(start, start + CHUNK)
-            told = [self.told(*one) for one in zip(histories[part], contexts[part], strict=True)]
-            weighed = self._weighed(told, contexts[part])
-            answers += [self.choose(one, context, n=n) for one, context in zip(weighed, contexts[part], strict=True)]
-        return answers
+        return [self.recommend(*one, n=n) for one in zip(histories, contexts, strict=True)]
 
     def weigh(self, history: History, context: Context) -> Weighed:
         """The first half of ``recommend``, the dear one: candidates and their scores, worth keeping while nothing happens."""
@@ -133,10 +118,14 @@ class Recommender:
     def weigh_told(self, told: Told, context: Context) -> Weighed:
         """``weigh`` of what ``told`` gave for the same context; of that it reads the moment, the placement, the products of
         the page, ``repeat``, ``exclude``, ``candidates`` and ``allowed``."""
-        one = self._open(told.known(context.moment), context)
+        known = told.known(context.moment)
+        page = self._page(context)
+        if context.placement in SHELVES and len(page):
+            return Weighed(told, context.moment, *self._weighed_beside(page, known, context))
         ranker = self.explorer or self.ranker if context.repeat == "never" else self.ranker
-        scores = one.scores if one.features is None else self._ranked(ranker, [one.features])
-        return Weighed(told, context.moment, one.rows, scores)
+        allowed = self._allowed(context)
+        found = self._weigher.scored(known, ranker, moment=context.moment, repeat=context.repeat, allowed=allowed)
+        return Weighed(told, context.moment, *found)
 
     def choose(self, weighed: Weighed, context: Context, *, n: int) -> Answer:
         """The second half: up to ``n`` of what is weighed, as far as ``context`` permits."""
@@ -162,9 +151,7 @@ class Recommender:
 
         ``repeat`` says how deep the retrievers dig.
         """
-        clues = self.retrieval.clues(known)
-        rows = self.retrieval.candidates(known, clues, repeat=repeat)
-        scores = self._ranked(self.ranker, [pair_features(self.retrieval, known, rows, moment=moment, clues=clues)])
+        rows, scores = self._weigher.scored(known, self.ranker, moment=moment, repeat=repeat)
         return rows[np.lexsort((rows, -scores))[:n]]
 
     def similar(self, product_id: str, *, n: int, allowed: NDArray[np.bool_] | None = None) -> Answer:
@@ -214,34 +201,16 @@ class Recommender:
         except (OSError, KeyError, ValueError) as error:
             raise ArtifactError(f"{folder} does not hold what a recommender needs: {error}") from error
 
-    def _weighed(self, told: Sequence[Told], contexts: Sequence[Context]) -> list[Weighed]:
-        asked = list(zip(told, contexts, strict=True))
-        opened = [self._open(history.known(context.moment), context) for history, context in asked]
-        found = [
-            Weighed(history, context.moment, one.rows, one.scores)
-            for (history, context), one in zip(asked, opened, strict=True)
-        ]
-        for ranker, wanted in ((self.ranker, False), (self.explorer or self.ranker, True)):
-            places = [place for place, (one, context) in enumerate(zip(opened, contexts, strict=True))
-                      if one.features is not None and (context.repeat == "never") == wanted]  # fmt: skip
-            scores = self._ranked(ranker, [f for place in places if (f := opened[place].features) is not None])
-            ends = np.cumsum([len(opened[place].rows) for place in places])
-            for place, part in zip(places, np.split(scores, ends[:-1]) if places else [], strict=True):
-                found[place] = replace(found[place], scores=part)
-        return found
+    def _weighed_beside(self, page: Rows, known: Known, context: Context) -> tuple[Rows, Floats]:
+        """What goes with the products of a page or a cart, and its scores; no ranker is asked."""
+        rows = around(self.retrieval, page, known, allowed=self._allowed(context))
+        rows = rows[self._permitted(rows, known, context)]
+        shares = SHARES[context.placement]
+        return rows, beside_scores(self.retrieval, page, known, rows, shares=shares)[0]
 
-    def _open(self, known: Known, context: Context) -> "_Open":
-        """The history, its candidates, and their features, or scores where no ranker is asked."""
-        page, allowed = self._page(context), self._allowed(context)
-        if context.placement in SHELVES and len(page):
-            rows = around(self.retrieval, page, known, allowed=allowed)
-            rows = rows[self._permitted(rows, known, context)]
-            shares = SHARES[context.placement]
-            return _Open(known, rows, None, beside_scores(self.retrieval, page, known, rows, shares=shares)[0])
-        clues = self.retrieval.clues(known)
-        rows = self.retrieval.candidates(known, clues, repeat=context.repeat, allowed=allowed)
-        features = pair_features(self.retrieval, known, rows, moment=context.moment, clues=clues)
-        return _Open(known, rows, features, np.zeros(0))
+    @cached_property
+    def _weigher(self) -> Weigher:
+        return Weigher(self.retrieval)
 
     def _allowed(self, context: Context) -> NDArray[np.bool_] | None:
         """Which products the filters and the given candidates leave; None where both leave all."""
@@ -267,17 +236,6 @@ class Recommender:
             families = self.retrieval.catalogue.family[self._page(context)]
             permitted &= ~np.isin(self.retrieval.catalogue.family[rows], families[families >= 0])
         return permitted
-
-    def _ranked(self, ranker: Ranker | None, matrices: Sequence[NDArray[np.float32]]) -> Floats:
-        if not matrices:
-            return np.zeros(0)
-        features = matrices[0] if len(matrices) == 1 else np.vstack(matrices)
-        if not len(features):
-            return np.zeros(0)
-        if ranker is None:  # too little happened to learn from: own purchases, then what is popular
-            columns = [NAMES.index(name) for name in ("bought_faded_90d", "near_baskets", "popular_120d")]
-            return features[:, columns].astype(float) @ np.array([1.0, 0.1, 1e-4])
-        return ranker.predict(features)
 
     def _answer(self, known: Known, context: Context, rows: Rows, scores: Floats, n: int) -> Answer:
         if context.steering is None:

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
 from regulars.models.history import NEWEST, Known
-from regulars.models.pair_columns import Products
+from regulars.models.pair_columns import Paths, Products
 from regulars.models.retrievers.ask_kernels import ASKED, LATEST, TABLES, Fading
-from regulars.models.retrievers.candidate_kernels import Liked, Most, Near, candidates, popular_of
+from regulars.models.retrievers.candidate_kernels import Most, Reached, Sources, candidates, popular_of
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
@@ -27,7 +27,6 @@ from regulars.models.retrievers.lookalikes import FREQUENCY, NEAREST, Lookalikes
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
 from regulars.models.retrievers.reach_kernels import Told, reach
-from regulars.models.retrievers.reached import Reached
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions
 from regulars.models.retrievers.sessions import LATEST_PRODUCTS as LATEST_VISITED
@@ -36,6 +35,7 @@ from regulars.models.retrievers.transitions import LATEST_PRODUCTS as LATEST_PAS
 from regulars.models.retrievers.transitions import Transitions
 
 Part = TypeVar("Part")
+Clues = Reached
 
 FALLING = 0.8
 ALL_OF, BRING_ALLOWED = 500, 40
@@ -56,10 +56,13 @@ BRING = {
     "lookalikes": 150,
 }
 PARTS = (*(name for name, _ in ASKED), *WAYS, "lookalikes", "own_frequency")
-_BRING = np.array([BRING.get(name, 0) for name in PARTS])
+_MOST = Most(
+    np.array([BRING.get(name, 0) for name in PARTS]), BRING_FACTORS, repeat=250, groups=60, words=10, newest=50, popular=100,
+    allowed=BRING_ALLOWED, all_of=ALL_OF,
+)  # fmt: skip
 _FALLING = np.power(FALLING, np.arange(LATEST, dtype=float))
 _VISIT_FALLING = np.power(VISIT_FALLING, np.arange(NEWEST, dtype=float))
-_NO_MASK = np.zeros(0, bool)
+NO_MASK = np.zeros(0, bool)
 
 
 @dataclass(frozen=True)
@@ -82,18 +85,6 @@ class Catalogue:
     gap_days: NDArray[np.float32]
     family: NDArray[np.int32]
     held_back: NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Clues:
-    """What each retriever reaches from a history, and the visitor's vector of factors (n_factors,).
-
-    ``parts``: rows, scores and ends of ``PARTS``, one behind the other, rows sorted within each.
-    """
-
-    parts: tuple[Rows, NDArray[np.float64], NDArray[np.int64]]
-    repeat: Reached
-    wanted: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -132,12 +123,11 @@ class Retrieval:
         return Categories(self.catalogue.category, self.popular)
 
     def clues(self, known: Known) -> Clues:
-        """What each retriever reaches from the history; computed once per request, read by candidates and features."""
-        parts, repeated, wanted = reach(known.arrays, self._told, *self.sums())
-        return Clues(parts, (known.products, repeated), wanted)
+        """What each retriever reaches from the history: ``parts`` are those of ``PARTS``, one behind the other."""
+        return reach(known.arrays, self.told, *self.sums())
 
     @cached_property
-    def _told(self) -> Told:
+    def told(self) -> Told:
         """What compiled code reads: arrays all alike to it, in order, and such as could be written."""
         near: list[Neighbours] = [getattr(found, "near", found) for found in (getattr(self, name) for name in TABLES)]
         tables = tuple(
@@ -169,6 +159,19 @@ class Retrieval:
         found = {name: getattr(self.catalogue, name) for name in Products._fields if hasattr(self.catalogue, name)}
         return Products(counts=self.popular.counts, vectors=self.factors.vectors, **found)
 
+    @cached_property
+    def paths(self) -> Paths:
+        """What features read of visits' paths."""
+        akin, after = self.embedding, self.transitions
+
+        def of(array: NDArray[np.float32], *, none: bool = False) -> NDArray[np.float32]:
+            return np.require(array[: 0 if none else None], np.float32, ["C", "W"])
+
+        return Paths(
+            of(akin.vectors, none=akin.near.are_none), of(after.vectors, none=after.near.are_none), of(after.liking),
+            of(after.total), of(after.places), LATEST_AKIN, LATEST_PASSED,
+        )  # fmt: skip
+
     def sums(self) -> tuple[NDArray[np.float64], NDArray[np.uint64]]:
         """This thread's zeros and touched bits, enough for whatever is summed of this catalogue."""
         return SUMS.of(self._longest)
@@ -192,22 +195,16 @@ class Retrieval:
         ``allowed`` (n_products,) the best of those are among them as well: all where there are at most 500.
         """
         clues = self.clues(known) if clues is None else clues
-        deeper = 2 if repeat == "never" else 1
-        popular = self.popular_of(allowed)
-        among = len(popular) == ALL_OF
-        most_allowed = BRING_ALLOWED if among else 0
-        anyway = [known.newest[:50], self.popular.candidates(known, 100 * deeper), popular[:100] if among else popular]
-        return candidates(
-            clues.parts,
-            Near(self.factors.rounded, self.factors.arrays.vectors, clues.wanted),
-            clues.repeat,
-            Liked(known.products, known.weights, *known.strongest, np.concatenate(anyway), known.looking_at),
-            self.categories.groups,
-            self.content.texts,
-            Most(_BRING * deeper, BRING_FACTORS * deeper, 250, 60 * deeper, 10 * deeper, most_allowed),
-            _NO_MASK if allowed is None else allowed,
-            *self.sums(),
-        )
+        mask = NO_MASK if allowed is None else allowed
+        return candidates(known.arrays, clues, self.sources, deeper(repeat), mask, NO_ROWS, *self.sums())
+
+    @cached_property
+    def sources(self) -> Sources:
+        """Where candidates come from beside what was reached."""
+        return Sources(
+            self.factors.rounded, self.factors.arrays.vectors, self.popular.order, self.categories.groups,
+            self.content.texts, _MOST,
+        )  # fmt: skip
 
     def popular_of(self, allowed: NDArray[np.bool_] | None) -> Rows:
         """The most popular of ``allowed``, best first, up to 500; none where everything is allowed."""
@@ -262,6 +259,11 @@ class Retrieval:
             "followers": self.followers.near,
             "onward": self.onward.near,
         }
+
+
+def deeper(repeat: str) -> int:
+    """How many times as many products each retriever may bring where those bought before are left out."""
+    return 2 if repeat == "never" else 1
 
 
 def _loaded(folder: Path, name: str, made: type[Part]) -> Part:

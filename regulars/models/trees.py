@@ -1,6 +1,6 @@
 """LightGBM's trees as flat arrays, and their sum compiled: the same numbers as ``Booster.predict``, without what a call costs.
 
-Trees of up to 32 leaves that only compare numbers are summed by ``leaf_masks``. Others are walked: blocks of rows go through a tree
+Trees of up to 32 leaves that only compare numbers are summed by ``leaf_sets``. Others are walked: blocks of rows go through a tree
 together, level by level, a step is a comparison without a jump, and a leaf leads to itself. Sums are added up in LightGBM's order,
 so that not even the last bit differs. Rules of missing values and categories are those of LightGBM's ``Tree::NumericalDecision``
 and ``Tree::CategoricalDecision``.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from regulars.errors import ArtifactError
 from regulars.models.compiled import compiled
-from regulars.models.leaf_masks import LeafMasks, leaf_masks
+from regulars.models.leaf_sets import LeafSets, Nodes, leaf_sets
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int32]
@@ -61,17 +61,25 @@ class FlatTrees:
         if rows.ndim != 2 or rows.shape[1] != self.count_features:
             raise ValueError(f"expected rows of {self.count_features} features, got an array of shape {rows.shape}")
         given = np.ascontiguousarray(rows if rows.dtype in (np.float32, np.float64) else rows.astype(np.float64))
-        sums = self._walked(given) if self.masks is None else self.masks.sums(given)
+        sums = self._walked(given) if self.sets is None else self.sets.sums(given)
         if raw or self.link == "identity":
             return sums
         return np.exp(sums) if self.link == "exp" else 1 / (1 + np.exp(-self.slope * sums))
 
     @cached_property
-    def masks(self) -> LeafMasks | None:
-        """The trees as masks of leaves; None where a node compares no numbers, or a tree has too many leaves."""
-        if (self.kinds != PLAIN).any():
-            return None
-        return leaf_masks(self.features, self.thresholds, self.children, self.missing_right, self.values, self.roots)
+    def sets(self) -> LeafSets | None:
+        """The trees as sets of rows; None where a node compares no numbers, or a tree has too many leaves."""
+        return leaf_sets([self.nodes]) if self.are_plain else None
+
+    @property
+    def are_plain(self) -> bool:
+        """Whether all nodes compare numbers."""
+        return not (self.kinds != PLAIN).any()
+
+    @property
+    def nodes(self) -> Nodes:
+        """What is read of them where all nodes compare numbers."""
+        return Nodes(*(getattr(self, name) for name in Nodes._fields))
 
     def _walked(self, rows: NDArray[Any]) -> Floats:
         return _sums(

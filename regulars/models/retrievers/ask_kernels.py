@@ -78,7 +78,7 @@ def asks_of(visitor: Visitor, fading: Fading) -> Asks:
     ends = np.empty(len(TABLE_OF), np.int64)
     latest, second, ones = newest[:1], newest[1:2], np.ones(room)
     followers, akin, next_ones = visit[: fading.most[0]], visit[: fading.most[1]], visit[: fading.most[2]]
-    chances = _shares(next_ones, fading.places, fading.liking)
+    chances = shares_of(next_ones, fading.places, fading.liking)
     for part, asked in enumerate(
         (
             (visitor.strong, visitor.strong_weights),
@@ -108,7 +108,7 @@ def asks_of(visitor: Visitor, fading: Fading) -> Asks:
 
 
 @compiled
-def _shares(products: Rows, places: Vectors, liking: Vectors) -> Floats:
+def shares_of(products: Rows, places: Vectors, liking: Vectors) -> Floats:
     """How much each of ``products`` counts by its place, summing to 1; empty where nothing is known of any."""
     shares, total = np.empty(len(products)), 0.0
     for place in range(len(products)):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
+from regulars.models.history_kernels import Visitor, latest_first, looking_at
 from regulars.models.instructions import count_bits, first_bit
 from regulars.models.retrievers.factor_kernels import Coarse, nearest
 from regulars.models.retrievers.kernels import add, collected, cosines
@@ -85,8 +86,8 @@ def _mark(rows: Rows, bits: Words) -> None:
 
 
 @compiled
-def _marked(bits: Words, but: int) -> Rows:
-    """The rows whose bits are set, sorted, without ``but``."""
+def _marked(bits: Words) -> Rows:
+    """The rows whose bits are set, sorted."""
     count = 0
     for place in range(len(bits)):
         count += count_bits(bits[place])
@@ -94,77 +95,93 @@ def _marked(bits: Words, but: int) -> Rows:
     for place in range(len(bits)):
         word = bits[place]
         while word:
-            row = (place << 6) + np.int64(first_bit(word))
+            found[filled] = (place << 6) + np.int64(first_bit(word))
             word &= word - np.uint64(1)
-            if row != but:
-                found[filled] = row
-                filled += 1
-    return found[:filled]
-
-
-class Near(NamedTuple):
-    """The ``vectors`` of ``Factors``, which are ``rounded`` as well, and the vector that is ``wanted``."""
-
-    rounded: Coarse
-    vectors: NDArray[np.float32]
-    wanted: Floats
-
-
-class Liked(NamedTuple):
-    """What a history says of groups and words: its products, the strongest of them, what of it comes anyway, and what must not."""
-
-    products: Rows
-    weights: Floats
-    strong: Rows
-    strong_weights: Floats
-    anyway: Rows
-    never: int
+            filled += 1
+    return found
 
 
 class Most(NamedTuple):
-    """How many each may bring: parts of what was reached, factors, own purchases, groups, words; and of the allowed, each."""
+    """How many each may bring: parts of what was reached, factors, own purchases, groups, words, latest products, popular ones.
+
+    ``allowed``: of the allowed, each; where at most ``all_of`` are allowed, all of them.
+    """
 
     parts: NDArray[np.int64]
     factors: int
     repeat: int
     groups: int
     words: int
+    newest: int
+    popular: int
     allowed: int
+    all_of: int
+
+
+class Sources(NamedTuple):
+    """Where candidates come from beside what was reached: the ``vectors`` of ``Factors``, which are ``rounded`` as well, the
+    ``popular`` rows, best first, groups and words; and how many may come."""
+
+    rounded: Coarse
+    vectors: NDArray[np.float32]
+    popular: Rows
+    groups: Groups
+    texts: Texts
+    most: Most
+
+
+class Reached(NamedTuple):
+    """What ``reach`` gives: ``parts``, rows, scores and ends; how often each product was bought, faded; the visitor's vector."""
+
+    parts: tuple[Rows, Floats, NDArray[np.int64]]
+    repeated: Floats
+    wanted: Floats
 
 
 @compiled
 def candidates(
-    reached: tuple[Rows, Floats, NDArray[np.int64]],
-    factors: Near,
-    repeat: Pairs,
-    liked: Liked,
-    groups: Groups,
-    texts: Texts,
-    most: Most,
+    visitor: Visitor,
+    reached: Reached,
+    sources: Sources,
+    deeper: int,
     allowed: Mask,
+    also: Rows,
     sums: Floats,
     touched: Words,
 ) -> Rows:
-    """The rows that any retriever proposes, sorted.
+    """The rows that any retriever proposes without the product that is looked at right now, and ``also``; sorted.
 
-    With ``most.allowed`` also the best that ``allowed`` (n_products,) allows, of factors and of each part that brings any.
+    Each may bring ``deeper`` times as many as usual. Where ``allowed`` (n_products,) is not empty, the best that it allows come
+    as well, of popular products, of factors and of each part that brings any.
     """
-    bits, first = np.zeros((len(groups.group) + 63) >> 6, np.uint64), 0
+    most, (found, scores, ends) = sources.most, reached.parts
+    bits, first, most_allowed = np.zeros((len(sources.groups.group) + 63) >> 6, np.uint64), 0, 0
+    if len(allowed):
+        popular = popular_of(sources.popular, allowed, most.all_of)
+        if len(popular) == most.all_of:
+            most_allowed, popular = most.allowed, popular[: most.popular]
+        _mark(popular, bits)
     for part in range(len(most.parts)):
-        last = reached[2][part]
+        last = ends[part]
         if most.parts[part]:
-            pairs = (reached[0][first:last], reached[1][first:last])
-            _mark_best(pairs, most.parts[part], allowed, most.allowed, bits)
+            _mark_best((found[first:last], scores[first:last]), most.parts[part] * deeper, allowed, most_allowed, bits)
         first = last
-    if len(liked.products):
-        wanted = factors.wanted.astype(np.float32)
-        near = nearest(factors.rounded, factors.vectors, wanted, most.factors, allowed, most.allowed)
-        _mark_best(near, most.factors, allowed, most.allowed, bits)
-    _mark(highest(repeat[0], repeat[1], most.repeat), bits)
-    _mark(liked.anyway, bits)
-    _mark(of_groups(groups, liked.products, liked.weights, most.groups, sums, touched), bits)
-    _mark(alike_in_words(texts, liked.strong, liked.strong_weights, most.words, sums, touched), bits)
-    return _marked(bits, liked.never)
+    if len(visitor.products):
+        wanted, count = reached.wanted.astype(np.float32), most.factors * deeper
+        near = nearest(sources.rounded, sources.vectors, wanted, count, allowed, most_allowed)
+        _mark_best(near, count, allowed, most_allowed, bits)
+    _mark(highest(visitor.products, reached.repeated, most.repeat), bits)
+    _mark(latest_first(visitor.products, visitor.place)[: most.newest], bits)
+    _mark(sources.popular[: most.popular * deeper], bits)
+    liked = of_groups(sources.groups, visitor.products, visitor.weights, most.groups * deeper, sums, touched)
+    _mark(liked, bits)
+    strong, weights = visitor.strong, visitor.strong_weights
+    _mark(alike_in_words(sources.texts, strong, weights, most.words * deeper, sums, touched), bits)
+    never = looking_at(visitor)
+    if never >= 0:
+        bits[never >> 6] &= ~(np.uint64(1) << np.uint64(never & 63))
+    _mark(also, bits)
+    return _marked(bits)
 
 
 @compiled

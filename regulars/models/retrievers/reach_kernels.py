@@ -13,6 +13,7 @@ from regulars.ids import Rows
 from regulars.models.compiled import compiled
 from regulars.models.history_kernels import Visitor, faded_purchases, frequency_of
 from regulars.models.retrievers.ask_kernels import TABLE_OF, Fading, asks_of
+from regulars.models.retrievers.candidate_kernels import Reached
 from regulars.models.retrievers.fold_kernels import Fitted, vector_of
 from regulars.models.retrievers.kernels import (
     add_neighbours,
@@ -70,9 +71,7 @@ class Told(NamedTuple):
 
 
 @compiled
-def reach(
-    visitor: Visitor, told: Told, sums: Floats, touched: Words
-) -> tuple[tuple[Rows, Floats, NDArray[np.int64]], Floats, Floats]:
+def reach(visitor: Visitor, told: Told, sums: Floats, touched: Words) -> Reached:
     """Rows and scores that each ask of ``ASKED`` reaches, the three of ``of_visits``, those of ``of_vectors``, and the visitor's
     own frequency; their ends. And of each product of the history how often it was bought, faded; and the
     visitor's vector of factors.
@@ -107,7 +106,7 @@ def reach(
     found, scores, filled = _behind(own, found, scores, filled)
     ends[part + 1] = filled
     parts = found[:filled], scores[:filled], ends
-    return parts, faded_purchases(visitor, told.half_life_days), vector_of(visitor, told.factors)
+    return Reached(parts, faded_purchases(visitor, told.half_life_days), vector_of(visitor, told.factors))
 
 
 @compiled

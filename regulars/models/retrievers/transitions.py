@@ -99,7 +99,7 @@ def chance_columns(
     for place in range(len(products)):
         total[place] = np.exp(totals[products[place]])
         if place > 0:
-            on_screen = np.exp(SHARPNESS * _close(vectors, products[place], products[0]) + liking[products[0]])
+            on_screen = np.exp(SHARPNESS * closeness(vectors, products[place], products[0]) + liking[products[0]])
             total[place] += np.exp(SHARPNESS + liking[products[place]]) - on_screen
     for at in range(len(rows)):
         row = rows[at]
@@ -108,14 +108,17 @@ def chance_columns(
         for place in range(len(products)):
             if weights[place] == 0:
                 continue
-            chance = np.exp(SHARPNESS * _close(vectors, products[place], row) + liking[row]) / max(total[place], 1e-12)
+            chance = np.exp(SHARPNESS * closeness(vectors, products[place], row) + liking[row]) / max(
+                total[place], 1e-12
+            )
             into[0, at] += weights[place] * chance
             if place == 0:
                 into[1, at] = chance
 
 
 @compiled_loosely
-def _close(vectors: Vectors, one: int, other: int) -> np.float32:
+def closeness(vectors: Vectors, one: int, other: int) -> np.float32:
+    """The product of two of the vectors."""
     close = np.float32(0)
     for place in range(vectors.shape[1]):
         close += vectors[one, place] * vectors[other, place]

@@ -15,7 +15,7 @@ from regulars.models.retrievers.lookalikes import own_frequency
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.reached import Reached, best, scores_at
 from regulars.models.retrievers.transitions import Transitions
-from tests.builders import tiny_retrieval
+from tests.builders import random_retrieval, tiny_retrieval
 
 NOW, DAY = 1_700_000_000, 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
@@ -25,25 +25,6 @@ LONG = History(
     ["purchase", "purchase", "purchase", "view", "cart", "view", "view", "other"],
 )
 VISIT = History(["tea", "axe", "pot"], NOW - np.array([900, 600, 10]), ["view", "cart", "view"])
-
-
-def random_retrieval() -> Retrieval:
-    """The tiny shop, its neighbours drawn by chance, another kind each."""
-    rng = np.random.default_rng(3)
-
-    def near() -> Neighbours:
-        return Neighbours(rng.integers(-1, 6, (6, 3)).astype(np.int32), rng.random((6, 3)).astype(np.float32))
-
-    names = ("baskets", "visitors", "linear", "next_step", "step_before", "two_steps")
-    akin, after = near(), near()
-    return replace(
-        tiny_retrieval(IDS),
-        **{name: near() for name in names},
-        followers=Followers(near()),
-        onward=Followers(near(), 0.4),
-        embedding=Embedding(tiny_retrieval(IDS).embedding.vectors, akin.rows, akin.similarity),
-        transitions=replace(tiny_retrieval(IDS).transitions, rows=after.rows, chance=after.similarity),
-    )
 
 
 def alone(retrieval: Retrieval, known: Known) -> dict[str, Reached]:
@@ -75,7 +56,7 @@ def alone(retrieval: Retrieval, known: Known) -> dict[str, Reached]:
 
 @pytest.mark.parametrize("history", [LONG, VISIT, NOTHING], ids=["long", "visit", "nothing"])
 def test_each_part_is_what_its_retriever_reaches_alone(history: History) -> None:
-    retrieval, known = random_retrieval(), known_history(history, IDS, moment=NOW)
+    retrieval, known = random_retrieval(IDS), known_history(history, IDS, moment=NOW)
     found, scores, ends = retrieval.clues(known).parts
     wanted = alone(retrieval, known)
     assert tuple(wanted) == PARTS
@@ -87,7 +68,7 @@ def test_each_part_is_what_its_retriever_reaches_alone(history: History) -> None
 @pytest.mark.parametrize("allowed", [None, ["cup", "nail"]])
 @pytest.mark.parametrize("history", [LONG, VISIT, NOTHING], ids=["long", "visit", "nothing"])
 def test_candidates_are_the_best_of_each(history: History, allowed: list[str] | None) -> None:
-    retrieval, known = random_retrieval(), known_history(history, IDS, moment=NOW)
+    retrieval, known = random_retrieval(IDS), known_history(history, IDS, moment=NOW)
     reached, mask = alone(retrieval, known), None if allowed is None else IDS.mask(allowed)
     parts = [best(reached[name], most) for name, most in BRING.items()]
     parts += [retrieval.factors.candidates(known, BRING_FACTORS), retrieval.repeat.candidates(known, 250)]
@@ -98,7 +79,7 @@ def test_candidates_are_the_best_of_each(history: History, allowed: list[str] | 
 
 
 def test_features_hold_what_retrievers_say() -> None:
-    retrieval, known = random_retrieval(), known_history(VISIT, IDS, moment=NOW)
+    retrieval, known = random_retrieval(IDS), known_history(VISIT, IDS, moment=NOW)
     rows, reached = np.arange(6), alone(retrieval, known)
     made = dict(zip(NAMES, pair_features(retrieval, known, rows, moment=NOW).T, strict=True))
     for feature, part in (("near_baskets", "baskets"), ("near_linear_visit", "linear_visit"), ("follows", "followers"),
