@@ -91,14 +91,17 @@ class Pending:
         return _caller(self.worker, self.request, valid_key_in(found), scopes=self.scopes, token=token)
 
 
+def pending(worker: Live, request: Request, key: str | None, *, scopes: tuple[str, ...]) -> Pending:
+    """Who sends ``request`` with ``key``, not looked up yet; raises Problem 401 without a key and 429 as ``caller_of``."""
+    return Pending(worker, request, scopes, key_asked(_key_of(worker, request, key)))
+
+
 class AllowLater(Allow):
     """The same for an endpoint that takes a ``Pending``."""
 
     async def of(self, request: Request) -> Pending:  # type: ignore[override]
         """Who sends ``request``, not looked up yet; raises Problem 401 without a key and 429 as ``caller_of``."""
-        worker = await live_of(request)
-        key = _key_of(worker, request, _header_key(request))
-        return Pending(worker, request, self.scopes, key_asked(key))
+        return pending(await live_of(request), request, _header_key(request), scopes=self.scopes)
 
 
 def allow_later(*scopes: str) -> AllowLater:

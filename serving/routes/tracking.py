@@ -4,14 +4,13 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 import orjson
 from fastapi import APIRouter, Depends, Header, Request, Response, Security
 
-from serving.access import BEARER, Worker, caller_of, header_key, live_of
+from serving.access import BEARER, Worker, header_key, live_of, pending
 from serving.live import Live
 from serving.metrics import EVENTS, labelled
 from serving.problems import Problem, describe
@@ -19,7 +18,7 @@ from serving.routes.direct import Direct
 from serving.routes.durable import durable
 from serving.services.tracking import Refused, Sender, read_event
 from serving.store.events import EventRow, add_events
-from serving.store.writer import Rows
+from serving.store.writer import Overloaded, Rows
 
 router = APIRouter(prefix="/v1", tags=["events"], route_class=Direct)
 
@@ -124,9 +123,14 @@ class Sends:
     async def of(self, request: Request) -> Sender:
         """Who sends ``request``; raises Problem as ``caller_of``."""
         worker, body = await live_of(request), await SENT.of(request)
-        written, token = body.get("writeKey"), request.headers.get("x-customer-token")
+        written = body.get("writeKey")
         key = header_key(request.headers.get("authorization")) or (written if isinstance(written, str) else None)
-        caller = await worker.look(partial(caller_of, worker, request, key, scopes=SENDERS, token=token))
+        sender = pending(worker, request, key, scopes=SENDERS)
+        try:
+            (found,) = await worker.rows(sender.asked)
+        except Overloaded as error:
+            raise Problem(503, "too many send at once, try again", headers={"Retry-After": "1"}) from error
+        caller = sender.caller(found)
         return Sender(trusted=caller.scope != "storefront", token_customer=caller.token_customer)
 
 
