@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, insert, select
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidatePoolError, SQLAlchemyError
 
 from regulars.errors import StoreError
 from serving.store.schema import SCHEMA_VERSION, metadata, state
@@ -31,6 +31,7 @@ class Store:
         self.engine = engine
         self.is_sqlite = engine.dialect.name == "sqlite"
         self._reads, self._unsynced = reads, unsynced
+        self._driver_error: type[Exception] = engine.dialect.loaded_dbapi.Error
         self._writer = Lock()
         self._idle: list[PoolProxiedConnection] = []  # SQLite's, for ``driver``
         self._committed = self._synced = self._checkpointed = 0  # how many of the transactions that did not wait
@@ -68,7 +69,10 @@ class Store:
         with self._alone(), self.engine.begin() as connection:
             if self.is_sqlite:
                 connection.exec_driver_sql(BEGIN)
-            yield connection
+            try:
+                yield connection
+            except self._driver_error as error:  # of a statement that was handed to the driver
+                raise DBAPIError.instance("", {}, error, self._driver_error, dialect=self.dialect) from error
 
     @contextmanager
     def driver_unsynced(self) -> Iterator[Any]:

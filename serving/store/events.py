@@ -18,7 +18,6 @@ from sqlalchemy import (
     not_,
     or_,
     select,
-    text,
     type_coerce,
     union_all,
 )
@@ -27,7 +26,7 @@ from sqlalchemy.sql import ColumnElement
 
 from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
-from serving.store.prepared import Asked, Found, Prepared, rows_of_each
+from serving.store.prepared import Asked, Found, Prepared, rows_inside, rows_of_each
 from serving.store.schema import events, identities, nameless, state, with_products
 
 COMPACTED = "compacted_events"
@@ -66,7 +65,6 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
 
     Inside a transaction. Numbers are given in the order of commits, so that whoever reads up to a number misses nothing.
     """
-    one_at_a_time(connection)
     write = _written_at_once if connection.dialect.name == "postgresql" else _written_one_by_one
     added = [new for start in range(0, len(rows), AT_ONCE) for new in write(connection, rows[start : start + AT_ONCE])]
     _identify(connection, [row for row, is_new in zip(rows, added, strict=True) if is_new])
@@ -74,7 +72,8 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
 
 
 def _written_at_once(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
-    fresh = set(map(tuple, connection.execute(_ALL, arrays(events, _COLUMNS, rows))))
+    *_, found = rows_inside(connection, *_numbering(connection), (_ALL, arrays(events, _COLUMNS, rows)))
+    fresh = set(found)
     added = []
     for row in rows:
         added.append((row.origin, row.message_id) in fresh)
@@ -89,16 +88,27 @@ def _written_one_by_one(connection: Connection, rows: Sequence[EventRow]) -> lis
 
 
 _COLUMNS = tuple(field.name for field in fields(EventRow))
-_ALL = insert_from_arrays(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
+_ALL = Prepared(
+    insert_from_arrays(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
+)
 _ONE = Prepared(sqlite.insert(events).values({name: bindparam(name) for name in _COLUMNS}).on_conflict_do_nothing())
 
 
 def one_at_a_time(connection: Connection) -> None:
     """In PostgreSQL wait, once in a transaction, until nobody else numbers rows; SQLite has one writer anyway."""
+    if asked := _numbering(connection):
+        rows_inside(connection, *asked)
+
+
+def _numbering(connection: Connection) -> list[Asked]:
+    """What ``one_at_a_time`` has to ask, which is then taken for asked."""
     if connection.dialect.name != "postgresql" or connection.info.get(NUMBERING) is connection.get_transaction():
-        return
-    connection.execute(text("select pg_advisory_xact_lock(:lock)"), {"lock": ONE_AT_A_TIME})
+        return []
     connection.info[NUMBERING] = connection.get_transaction()
+    return [(_LOCK, {"lock": ONE_AT_A_TIME})]
+
+
+_LOCK = Prepared(select(func.pg_advisory_xact_lock(bindparam("lock", type_=BigInteger))))
 
 
 def _identify(connection: Connection, rows: Sequence[EventRow]) -> None:

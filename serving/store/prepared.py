@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import CompoundSelect, Dialect, Insert, Select
+from sqlalchemy import CompoundSelect, Connection, Dialect, Insert, Select
 from sqlalchemy.types import TypeEngine
 
 from serving.store.database import Store
@@ -55,25 +55,31 @@ class Prepared:
 def rows_of_each(store: Store, *asked: Asked) -> list[Found]:
     """The rows of each SELECT, as they are committed by now."""
     with store.driver() as connection:
-        return _handed(store, connection, asked)
+        return _handed(store.dialect, connection, asked)
+
+
+def rows_inside(connection: Connection, *asked: Asked) -> list[Found]:
+    """The rows of each statement, inside the transaction of ``connection``."""
+    return _handed(connection.dialect, connection.connection.driver_connection, asked)
 
 
 def written_at_once(store: Store, *asked: Asked) -> list[Found]:
     """One transaction of these statements that does not wait for the disk, see ``Store.driver_unsynced``; the rows of each."""
     with store.driver_unsynced() as connection:
         try:
-            return _handed(store, connection, asked, around=(store.begin, "COMMIT"))
+            return _handed(store.dialect, connection, asked, around=(store.begin, "COMMIT"))
         except BaseException:
             connection.rollback()
             raise
 
 
-def _handed(store: Store, connection: Any, asked: Sequence[Asked], *, around: Sequence[str] = ()) -> list[Found]:
+def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around: Sequence[str] = ()) -> list[Found]:
     """The rows of each of ``asked``; ``around``: what is said before and behind them."""
-    compiled = [(prepared.for_driver(store.dialect), values) for prepared, values in asked]
+    compiled = [(prepared.for_driver(dialect), values) for prepared, values in asked]
     told = [(one.text, one.parameters(values)) for one, values in compiled]
     told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
-    rows = [connection.execute(*one).fetchall() for one in told] if store.is_sqlite else _at_once(connection, told)
+    sqlite = dialect.name == "sqlite"
+    rows = [connection.execute(*one).fetchall() for one in told] if sqlite else _at_once(connection, told)
     first = len(around[:1])
     return [one.converted(found) for (one, _), found in zip(compiled, rows[first : first + len(asked)], strict=True)]
 
