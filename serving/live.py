@@ -3,6 +3,7 @@
 import gc
 import logging
 import random
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ from serving.store.shown import ShownLog
 from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
+SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the loop to let it go on
 COLLECTED = (
     10_000,
     100,
@@ -138,6 +140,7 @@ class Live:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*COLLECTED)
+        sys.setswitchinterval(SWITCH_S)
         if self.champions.recommender is not None:
             self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
         self.writer.start()

@@ -75,13 +75,14 @@ def written_at_once(store: Store, *asked: Asked) -> list[Found]:
 
 def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around: Sequence[str] = ()) -> list[Found]:
     """The rows of each of ``asked``; ``around``: what is said before and behind them."""
-    compiled = [(prepared.for_driver(dialect), values) for prepared, values in asked]
-    told = [(one.text, one.parameters(values)) for one, values in compiled]
-    told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
+    compiled = [prepared.for_driver(dialect) for prepared, _ in asked]
+    told = [(one.text, one.parameters(values)) for one, (_, values) in zip(compiled, asked, strict=True)]
+    first = len(around[:1])
+    if around:
+        told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
     sqlite = dialect.name == "sqlite"
     rows = [connection.execute(*one).fetchall() for one in told] if sqlite else _at_once(connection, told)
-    first = len(around[:1])
-    return [one.converted(found) for (one, _), found in zip(compiled, rows[first : first + len(asked)], strict=True)]
+    return [one.converted(found) for one, found in zip(compiled, rows[first : first + len(asked)], strict=True)]
 
 
 def _at_once(connection: Any, told: Sequence[tuple[str, Any]]) -> list[Found]:
@@ -98,17 +99,17 @@ class _Compiled:
     text: str
     order: tuple[str, ...] | None
     given: dict[str, Any]
-    binds: dict[str, Convert]
+    binds: dict[str, Callable[[Any], Any]]
     results: tuple[Convert, ...]
 
     def parameters(self, values: dict[str, Any]) -> Any:
-        told = self.given | values
-        for name, convert in self.binds.items():
-            told[name] = convert(told[name])  # type: ignore[misc]
+        told = self.given | values if self.given else values
+        if self.binds:
+            told = {name: self.binds[name](value) if name in self.binds else value for name, value in told.items()}
         return told if self.order is None else [told[name] for name in self.order]
 
     def converted(self, rows: Found) -> Found:
-        if not any(self.results):
+        if not rows or not any(self.results):
             return rows
         return [
             tuple(
