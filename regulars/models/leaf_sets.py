@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.models.compiled import compiled
-from regulars.models.instructions import LINE
+from regulars.models.instructions import LINE, aligned
 from regulars.models.row_sets import (
     CODES,
     MOST_ROWS,
@@ -152,13 +152,6 @@ def _shape_of(model: Nodes, root: int) -> _Shape:
         [place[int(model.children[node, 1])] for node in inner],
         model.values[leaves].tolist(),
     )
-
-
-@compiled
-def aligned(room: NDArray[Any], count: int) -> NDArray[Any]:
-    """The first ``count`` values of ``room`` from where a line of memory begins."""
-    first = (-room.ctypes.data % LINE) // room.itemsize
-    return room[first : first + count]
 
 
 @compiled

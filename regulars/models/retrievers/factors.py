@@ -26,8 +26,9 @@ NOTHING_ALLOWED = np.zeros(0, bool)
 class Factors:
     """``vectors`` (n_products, n_factors); a product that had too few customers has a zero vector and is never proposed.
 
-    ``regularization`` and ``alpha`` are those that the vectors were fitted with. Only the 16,384 longest vectors are looked
-    through, so that an answer's cost does not grow with the catalogue: a short one is seldom near the top.
+    ``regularization`` and ``alpha`` are those that the vectors were fitted with. Of at most the 16,384 longest vectors as many are
+    looked through as their lengths demand, so that an answer's cost does not grow with the catalogue: a short one is seldom near
+    the top.
     """
 
     vectors: Vectors

@@ -118,26 +118,33 @@ def of_visits(visit: Rows, visits: Visits, nearest: int, recent: int, close: flo
     held, likeness = visits_holding(visit, visits.posting_starts, visits.postings, recent)
     near = highest(np.arange(len(held)), likeness, nearest)
     rows, values, after = products_of_visits(held[near], likeness[near], visit, visits.products, visits.starts, close)
-    rare = values.copy()
-    for at in range(len(rows)):
-        rare[at] *= visits.rarity[rows[at]]
-    order = in_order(rows)
-    return _summed(rows, values, order), _summed(rows, rare, order), _summed(rows, after, order)
+    return _summed(rows, values, after, visits.rarity, in_order(rows))
 
 
 @compiled
-def _summed(rows: Rows, values: Floats, order: Rows) -> Pairs:
-    """The distinct ``rows``, which ``order`` sorts, and the sums of their ``values`` that are above 0."""
-    found, sums, count = np.empty(len(rows), np.int64), np.empty(len(rows)), 0
+def _summed(
+    rows: Rows, values: Floats, after: Floats, rarity: NDArray[np.float32], order: Rows
+) -> tuple[Pairs, Pairs, Pairs]:
+    """The distinct ``rows``, which ``order`` sorts, and the sums of their ``values``, of these times the rows' ``rarity``, and of
+    what comes ``after``, each as far as it is above 0."""
+    found, sums, count = np.empty((3, len(rows)), np.int64), np.empty((3, len(rows))), np.zeros(3, np.int64)
     at = 0
     while at < len(order):
-        row, total = rows[order[at]], 0.0
+        row, total, rare, later = rows[order[at]], 0.0, 0.0, 0.0
         while at < len(order) and rows[order[at]] == row:
-            total += values[order[at]]
+            value = values[order[at]]
+            total += value
+            rare += value * rarity[row]
+            later += after[order[at]]
             at += 1
-        found[count], sums[count] = row, total
-        count += total > 0
-    return found[:count], sums[:count]
+        for way, told in enumerate((total, rare, later)):
+            found[way, count[way]], sums[way, count[way]] = row, told
+            count[way] += told > 0
+    return (
+        (found[0, : count[0]], sums[0, : count[0]]),
+        (found[1, : count[1]], sums[1, : count[1]]),
+        (found[2, : count[2]], sums[2, : count[2]]),
+    )
 
 
 @compiled

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.instructions import fetch
+from regulars.models.instructions import AT_ONCE, fetch, first_bit, which_equal
 from regulars.models.retrievers.kernels import AHEAD, FETCHED
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,8 @@ def products_of_visits(
 ) -> tuple[Rows, Floats, Floats]:
     """Each product of the visits ``near``: row, likeness x how late the two part, and that as far as it comes ``close`` after.
 
-    ``visit`` is the current one, oldest first. Two visits part at the latest of its products that the other holds.
+    ``visit`` is the current one, up to 16 products, oldest first. Two visits part at the latest of its products that the other
+    holds.
     """
     total, longest = 0, 0
     for one in near:
@@ -58,16 +59,20 @@ def products_of_visits(
         longest = max(longest, starts[one + 1] - starts[one])
     fading = np.exp(-np.arange(longest) / close)
     rows, weights, after, filled = np.empty(total, np.int64), np.empty(total), np.zeros(total), 0
+    own = np.full(AT_ONCE, -1, np.int32)
+    own[: len(visit)] = visit
     for place in range(len(near)):
         first, last = starts[near[place]], starts[near[place] + 1]
         if place + AHEAD < len(near):
             ahead = starts[near[place + AHEAD]]
             fetch(products, ahead, min(starts[near[place + AHEAD] + 1] - ahead, FETCHED))
-        met, shared = -1, first
+        latest, shared, met = np.uint64(0), first, -1
         for at in range(first, last):
-            for step in range(len(visit) - 1, met, -1):
-                if products[at] == visit[step]:
-                    met, shared = step, at
+            held = which_equal(own, products[at])  # one bit, or none
+            if held > latest:
+                latest, shared = held, at
+        if latest:
+            met = int(first_bit(latest))
         weight = likeness[place] * (1 - 0.1 * (len(visit) - 1 - met))
         for at in range(first, last):
             rows[filled], weights[filled] = products[at], weight

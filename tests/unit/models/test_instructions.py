@@ -3,12 +3,24 @@
 import numpy as np
 
 from regulars.models.compiled import compiled
-from regulars.models.instructions import count_bits, fetch, first_bit
+from regulars.models.instructions import count_bits, fetch, first_bit, which_equal
 
 
 @compiled
 def told_of(word: np.uint64) -> tuple[int, int]:
     return first_bit(word), count_bits(word)
+
+
+@compiled
+def equal_to(values: np.ndarray, value: np.int32) -> np.uint64:
+    return which_equal(values, value)
+
+
+def test_which_of_sixteen_are_equal_to_a_number() -> None:
+    values = np.array([3, -1, 7, 3, *range(12), 3], np.int32)
+    assert equal_to(values, np.int32(3)) == 0b10001001
+    assert equal_to(values, np.int32(-1)) == 0b10
+    assert equal_to(values, np.int32(99)) == 0
 
 
 def test_bits_are_found_and_counted() -> None:
