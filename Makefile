@@ -41,6 +41,7 @@ bench: install
 	$(BIN)/python -m benchmarks.scoring
 	$(BIN)/python -m benchmarks.serving
 	$(BIN)/python -m benchmarks.storefront
+	$(BIN)/python -m benchmarks.storefront --products 10000,100000,1000000 --inside
 	$(BIN)/python -m benchmarks.growth
 
 quality: install
