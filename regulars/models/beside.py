@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
-from regulars.models.retrieval import Retrieval
+from regulars.models.retrieval import ALL_OF, NO_ROWS, Retrieval
 from regulars.models.retrievers.reached import scores_at
 
 Floats = NDArray[np.float64]
@@ -40,7 +40,8 @@ def around(retrieval: Retrieval, page: Rows, known: Known, *, allowed: NDArray[n
         fresh[np.lexsort((fresh, -likeness))[:NEW_BESIDE]],
         retrieval.popular.order[:POPULAR_BESIDE],
     ]
-    return np.unique(np.concatenate([*parts, retrieval.popular_of(allowed)]))
+    allowed_ones = NO_ROWS if allowed is None else retrieval.popular_of(allowed, ALL_OF)
+    return np.unique(np.concatenate([*parts, allowed_ones]))
 
 
 def beside_scores(

@@ -35,13 +35,14 @@ from regulars.models.history import (
 from regulars.models.history_kernels import STRONGEST
 from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
-from regulars.models.retrieval import Retrieval
+from regulars.models.retrieval import NO_ROWS, Retrieval
 from regulars.models.threads import one_thread
 from regulars.models.variety import diversified, one_of_each
 from regulars.models.weighing import Weigher
 
 __all__ = ["Answer", "Context", "Recommendation", "Recommender", "Repeat"]
 
+AT_FIRST = 4_096
 KIND, FORMAT = "recommender", 3
 
 Floats = NDArray[np.float64]
@@ -307,12 +308,21 @@ class Recommender:
 
     def _filling(self, known: Known, context: Context, taken: Mapping[int, float], missing: int) -> list[int]:
         """Popular products that the context permits, no variant of what is taken."""
-        order = self.retrieval.popular.order
-        order = order[self._permitted(order, known, context)]
-        both = np.concatenate([np.fromiter(taken, np.int64, len(taken)), order[: missing + 5 * len(taken) + 100]])
+        order = self._permitted_of_popular(known, context, missing + 5 * len(taken) + 100)
+        both = np.concatenate([np.fromiter(taken, np.int64, len(taken)), order])
         fresh = one_of_each(both, self.retrieval.catalogue.family)
         fresh[: len(taken)] = False
         return [int(row) for row in both[fresh] if int(row) not in taken][:missing]
+
+    def _permitted_of_popular(self, known: Known, context: Context, count: int) -> Rows:
+        """The ``count`` most popular rows that the context permits; the whole catalogue is looked through where it must be."""
+        allowed, found = self._allowed(context), NO_ROWS
+        for most in (AT_FIRST, len(self.retrieval.popular.order)):
+            order = self.retrieval.popular_of(allowed, most)
+            found = order[self._permitted(order, known, context)]
+            if len(found) >= count:
+                break
+        return found[:count]
 
     def _fallback(self, known: Known, context: Context) -> str | None:
         if context.placement in SHELVES and len(self._page(context)):

@@ -38,7 +38,7 @@ Part = TypeVar("Part")
 Clues = Reached
 
 FALLING = 0.8
-ALL_OF, BRING_ALLOWED = 500, 40
+ALL_OF, BRING_ALLOWED = 500, 40  # so many allowed ones come all; of more, so many of each part
 NO_ROWS: Rows = np.zeros(0, np.int64)
 ONWARD_FALLING, VISIT_FALLING = 0.4, 0.6
 BRING_FACTORS = 40
@@ -202,13 +202,13 @@ class Retrieval:
     def sources(self) -> Sources:
         """Where candidates come from beside what was reached."""
         return Sources(
-            self.factors.rounded, self.factors.arrays.vectors, self.popular.order, self.categories.groups,
+            self.factors.rounded, self.factors.arrays.vectors, self.popular.arrays, self.categories.groups,
             self.content.texts, _MOST,
         )  # fmt: skip
 
-    def popular_of(self, allowed: NDArray[np.bool_] | None) -> Rows:
-        """The most popular of ``allowed``, best first, up to 500; none where everything is allowed."""
-        return NO_ROWS if allowed is None else popular_of(self.popular.order, allowed, ALL_OF)
+    def popular_of(self, allowed: NDArray[np.bool_] | None, most: int) -> Rows:
+        """The ``most`` most popular of ``allowed``, best first; of all where that is None."""
+        return self.popular.order[:most] if allowed is None else popular_of(self.popular.arrays, allowed, most)
 
     def save(self, folder: Path) -> None:
         """Write all arrays into ``folder``, one file each."""

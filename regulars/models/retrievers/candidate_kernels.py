@@ -10,8 +10,12 @@ from regulars.models.compiled import compiled
 from regulars.models.history_kernels import Visitor, latest_first, looking_at
 from regulars.models.instructions import count_bits, first_bit
 from regulars.models.retrievers.factor_kernels import Coarse, nearest
-from regulars.models.retrievers.kernels import add, collected, cosines
-from regulars.models.selection import highest
+from regulars.models.retrievers.kernels import add, collect, collected, cosines
+from regulars.models.selection import bound_of, highest, reaching
+
+FEW_OF = 128  # of so many products one is allowed
+NOT_NOTHING = 1e-300  # what nobody wants comes last, but comes
+TIMES = 8
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -28,6 +32,13 @@ class Texts(NamedTuple):
     fresh: Rows
 
 
+class Popular(NamedTuple):
+    """How much each row is ``wanted`` (n_products,), and all rows in that ``order``, best first, ties by row."""
+
+    wanted: NDArray[np.float32]
+    order: Rows
+
+
 class Groups(NamedTuple):
     """``group`` (n_products,): -1 where there is none; ``best`` (n_groups, k): the most popular rows of each."""
 
@@ -36,16 +47,30 @@ class Groups(NamedTuple):
 
 
 @compiled
-def popular_of(order: Rows, allowed: Mask, most: int) -> Rows:
-    """The first ``most`` of ``order`` that are allowed."""
-    found, count = np.empty(min(most, len(order)), np.int64), 0
-    for row in order:
-        if count == len(found):
+def popular_of(popular: Popular, allowed: Mask, most: int) -> Rows:
+    """The ``most`` most popular rows that are allowed, best first.
+
+    Where few are allowed, those are put in order, so that it takes no longer than looking at the mask.
+    """
+    count = 0
+    for row in range(len(allowed)):
+        count += allowed[row]
+    if count * FEW_OF < len(allowed):
+        rows, filled = np.empty(count + 1, np.int64), np.uint64(0)
+        for row in range(len(allowed)):
+            rows[filled] = row
+            filled += np.uint64(allowed[row])
+        wanted = np.empty(count)
+        for place in range(count):
+            wanted[place] = popular.wanted[rows[place]] + NOT_NOTHING
+        return highest(rows[:count], wanted, most)
+    found, filled = np.empty(min(most, len(popular.order)) + 1, np.int64), np.uint64(0)
+    for row in popular.order:
+        if filled == len(found) - 1:
             break
-        if allowed[row]:
-            found[count] = row
-            count += 1
-    return found[:count]
+        found[filled] = row
+        filled += np.uint64(allowed[row])
+    return found[:filled]
 
 
 @compiled
@@ -58,15 +83,17 @@ def of_groups(groups: Groups, products: Rows, weights: Floats, n: int, sums: Flo
         own = groups.group[products[place]]
         if own >= 0:
             add(own, weights[place], sums, touched)
-    liked, shares = collected(sums, touched)
-    for one in highest(liked, shares, n):
+    liked, shares = collected(sums, touched[: (len(groups.best) + 63) >> 6])
+    chosen, (_, most) = highest(liked, shares, n), groups.best.shape
+    for one in chosen:
         share = shares[np.searchsorted(liked, one)]
-        for rank in range(groups.best.shape[1]):
+        for rank in range(most):
             row = groups.best[one, rank]
             if row >= 0:
                 add(row, share / (rank + 2), sums, touched)
-    found, scores = collected(sums, touched)
-    return highest(found, scores, n)
+    found, scores = np.empty(len(chosen) * most + 1, np.int64), np.empty(len(chosen) * most + 1)
+    filled = collect(sums, touched, found, scores, 0)
+    return highest(found[:filled], scores[:filled], n)
 
 
 @compiled
@@ -120,11 +147,11 @@ class Most(NamedTuple):
 
 class Sources(NamedTuple):
     """Where candidates come from beside what was reached: the ``vectors`` of ``Factors``, which are ``rounded`` as well, the
-    ``popular`` rows, best first, groups and words; and how many may come."""
+    ``popular`` rows, groups and words; and how many may come."""
 
     rounded: Coarse
     vectors: NDArray[np.float32]
-    popular: Rows
+    popular: Popular
     groups: Groups
     texts: Texts
     most: Most
@@ -172,7 +199,7 @@ def candidates(
         _mark_best(near, count, allowed, most_allowed, bits)
     _mark(highest(visitor.products, reached.repeated, most.repeat), bits)
     _mark(latest_first(visitor.products, visitor.place)[: most.newest], bits)
-    _mark(sources.popular[: most.popular * deeper], bits)
+    _mark(sources.popular.order[: most.popular * deeper], bits)
     liked = of_groups(sources.groups, visitor.products, visitor.weights, most.groups * deeper, sums, touched)
     _mark(liked, bits)
     strong, weights = visitor.strong, visitor.strong_weights
@@ -188,5 +215,19 @@ def candidates(
 def _mark_best(pairs: Pairs, most: int, allowed: Mask, most_allowed: int, bits: Words) -> None:
     _mark(highest(pairs[0], pairs[1], most), bits)
     if most_allowed:
-        kept = allowed[pairs[0]]
-        _mark(highest(pairs[0][kept], pairs[1][kept], most_allowed), bits)
+        _mark(_highest_allowed(pairs, allowed, most_allowed), bits)
+
+
+@compiled
+def _highest_allowed(pairs: Pairs, allowed: Mask, n: int) -> Rows:
+    """The same as ``highest`` of what is allowed. Among some times as many of the best there are mostly enough."""
+    found, scores = pairs
+    best = reaching(scores, bound_of(scores, TIMES * n))
+    rows, kept, count = np.empty(len(best) + 1, np.int64), np.empty(len(best) + 1), np.uint64(0)
+    for place in best:
+        rows[count], kept[count] = found[place], scores[place]
+        count += np.uint64(allowed[found[place]])
+    if count < n and len(best) < len(found):
+        is_allowed = allowed[found]
+        return highest(found[is_allowed], scores[is_allowed], n)
+    return highest(rows[:count], kept[:count], n)

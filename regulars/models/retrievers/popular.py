@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.candidate_kernels import Popular as Arrays
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +27,11 @@ class Popular:
         """All rows, most popular first, ties by row."""
         wanted = self.counts[:, RANKS_BY]
         return np.lexsort((np.arange(len(wanted)), -wanted))
+
+    @cached_property
+    def arrays(self) -> Arrays:
+        """What compiled code reads."""
+        return Arrays(np.ascontiguousarray(self.counts[:, RANKS_BY]), self.order)
 
     def candidates(self, known: Known, n: int) -> Rows:
         """Up to ``n`` rows, best first; the same for everybody."""

@@ -8,7 +8,7 @@ import pytest
 from regulars.ids import IdMap
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.pairs import NAMES, pair_features
-from regulars.models.retrieval import BRING, BRING_FACTORS, PARTS, Retrieval
+from regulars.models.retrieval import ALL_OF, BRING, BRING_FACTORS, NO_ROWS, PARTS, Retrieval
 from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.followers import Followers
 from regulars.models.retrievers.lookalikes import own_frequency
@@ -73,7 +73,7 @@ def test_candidates_are_the_best_of_each(history: History, allowed: list[str] | 
     parts = [best(reached[name], most) for name, most in BRING.items()]
     parts += [retrieval.factors.candidates(known, BRING_FACTORS), retrieval.repeat.candidates(known, 250)]
     parts += [known.newest[:50], retrieval.popular.order[:100], retrieval.categories.candidates(known, 60)]
-    parts += [retrieval.content.candidates(known, 10), retrieval.popular_of(mask)]
+    parts += [retrieval.content.candidates(known, 10), NO_ROWS if mask is None else retrieval.popular_of(mask, ALL_OF)]
     wanted = np.unique(np.concatenate(parts))
     assert retrieval.candidates(known, allowed=mask).tolist() == wanted[wanted != known.looking_at].tolist()
 
@@ -119,7 +119,7 @@ def test_of_many_that_are_allowed_the_best_of_each_part_come_too() -> None:
     known = known_history(History(["p000"], np.array([NOW - DAY]), ["purchase"]), ids, moment=NOW)
     allowed = np.arange(count) < 600
     assert 598 in retrieval.candidates(known, allowed=allowed)
-    assert len(retrieval.popular_of(allowed)) == 500
+    assert len(retrieval.popular_of(allowed, ALL_OF)) == ALL_OF == 500
     assert 599 not in retrieval.candidates(known, allowed=allowed)
     few = retrieval.candidates(known, allowed=np.arange(count) >= 690)
     assert set(range(690, 700)) <= set(few.tolist())

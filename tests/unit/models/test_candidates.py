@@ -1,0 +1,42 @@
+"""What masks allow, beside plain NumPy."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from regulars.models.retrievers.candidate_kernels import FEW_OF, TIMES, _highest_allowed, popular_of
+from regulars.models.retrievers.popular import Popular
+
+COUNT = 40 * FEW_OF
+
+
+@pytest.fixture(scope="module")
+def popular() -> Popular:
+    wanted = (
+        np.random.default_rng(0).integers(0, 50, COUNT).astype(np.float32)
+    )  # many of equal popularity, some of none
+    return Popular(np.repeat(wanted[:, None], 4, axis=1))
+
+
+@pytest.mark.parametrize("allowed_of", [0, 1, 7, 39, 40, 41, 500, COUNT])
+@pytest.mark.parametrize("most", [1, 30, 500])
+def test_the_most_popular_of_the_allowed_are_the_first_in_order(popular: Popular, allowed_of: int, most: int) -> None:
+    allowed = np.zeros(COUNT, bool)
+    allowed[np.random.default_rng(allowed_of).choice(COUNT, allowed_of, replace=False)] = True
+    wanted = popular.order[allowed[popular.order]][:most]
+    assert popular_of(popular.arrays, allowed, most).tolist() == wanted.tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_highest_of_the_allowed(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = np.flatnonzero(rng.random(3_000) < rng.random())
+    scores = rng.choice(
+        [rng.random(len(found)), rng.integers(1, 4, len(found)).astype(float)]
+    )  # few values, so many ties
+    allowed, n = rng.random(3_000) < rng.choice([0.001, 1 / TIMES, 0.6, 1.0]), int(rng.integers(1, 60))
+    kept = allowed[found]
+    order = np.lexsort((found[kept], -scores[kept]))[:n]
+    assert _highest_allowed((found, scores), allowed, n).tolist() == found[kept][order].tolist()
