@@ -21,8 +21,8 @@ from regulars.models.artifact import open_artifact, seal_artifact
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
-from regulars.models.history import DAY_S, NOTHING, Done, History, Known, done_with, known_history
-from regulars.models.history_kernels import STRONGEST
+from regulars.models.history import NOTHING, Done, History, Known, done_with, known_history
+from regulars.models.history_kernels import DAY_S, STRONGEST
 from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import NO_ROWS, Retrieval
