@@ -13,25 +13,22 @@ from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
 from regulars.models.history_kernels import (
+    DAY_S,
     SAME_VISIT_DAYS,
-    STRONGEST,
+    STRENGTH_HALF_LIFE_DAYS,
     Visitor,
-    all_count,
     bought_on,
-    distinct,
+    known_arrays,
     latest_first,
     visit_start,
     visited,
     visitor_of,
 )
-from regulars.models.selection import descending
 
 Floats = NDArray[np.float64]
 
-DAY_S = 86_400
 NEWEST = 500
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
-STRENGTH_HALF_LIFE_DAYS = 60.0
 LEAST_DAYS = 3
 
 
@@ -87,15 +84,12 @@ class Known:
     @cached_property
     def strongest(self) -> tuple[Rows, Floats]:
         """The up to 100 products of largest weight and log(1 + weight), so that staples do not drown the rest."""
-        if len(self.products) <= STRONGEST:
-            return self.products, self._logs
-        order = descending(self.weights)[:STRONGEST]
-        return self.products[order], self._logs[order]
+        return self.arrays.strong, self.arrays.strong_weights
 
     @property
-    def parts(self) -> tuple[Rows, Floats, NDArray[np.bool_], Rows, Rows, Floats, Floats]:
+    def parts(self) -> tuple[Rows, Floats, NDArray[np.bool_], Rows, Rows, Floats]:
         """What ``visitor_of`` takes."""
-        return self.rows, self.days, self.bought, self.products, self.place, self.weights, self._logs
+        return self.rows, self.days, self.bought, self.products, self.place, self.weights
 
     @cached_property
     def arrays(self) -> Visitor:
@@ -108,10 +102,6 @@ class Known:
         if not len(self.rows) or self.bought[-1] or self.days[-1] > SAME_VISIT_DAYS:
             return -1
         return int(self.rows[-1])
-
-    @cached_property
-    def _logs(self) -> Floats:
-        return np.log1p(self.weights)
 
     @cached_property
     def _visit_start(self) -> int:
@@ -132,8 +122,8 @@ class Told:
         """What happened before ``moment`` (seconds) with products of the catalogue; computed once."""
         found = self._known.get(moment)
         if found is None:
-            bought, strength = _BOUGHT[self.kinds], _STRENGTH[self.kinds]
-            found = self._known[moment] = known_rows(self.rows, self.at, bought, strength, moment=moment)
+            made = known_arrays(self.rows, self.at, self.kinds, _BOUGHT, _STRENGTH, moment, NEWEST)
+            found = self._known[moment] = Known(*made)
         return found
 
 
@@ -150,13 +140,7 @@ def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
 
 def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:
     """The same from arrays of one value per interaction; ``strength`` is that of the kind alone."""
-    if not all_count(rows, at, strength, moment):
-        kept = (rows >= 0) & (at < moment) & (strength > 0)
-        rows, at, bought, strength = rows[kept], at[kept], bought[kept], strength[kept]
-    if len(rows) > NEWEST:
-        rows, at, bought, strength = rows[-NEWEST:], at[-NEWEST:], bought[-NEWEST:], strength[-NEWEST:]
-    faded = strength * faded_by(at, at[-1] if len(at) else moment)
-    return Known(rows, (moment - at) / DAY_S, bought, faded, *distinct(rows, faded))
+    return Known(*known_arrays(rows, at, np.arange(len(rows)), bought, strength, moment, NEWEST))
 
 
 class Done(NamedTuple):
@@ -174,6 +158,6 @@ def done_with(known: Known, row: int) -> Done:
     return Done(touched, days > 0, None if days < LEAST_DAYS else round(span / (days - 1)))
 
 
-def faded_by(at: NDArray[np.int64], last: NDArray[np.int64] | int) -> Floats:
+def faded_by(at: NDArray[np.int64], last: NDArray[np.int64]) -> Floats:
     """By what an interaction at ``at`` counts less than one at ``last`` (seconds): 0.5 for every 60 days."""
     return np.asarray(np.exp2((at - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS)), dtype=float)

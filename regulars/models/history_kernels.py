@@ -11,6 +11,8 @@ from regulars.models.selection import descending, in_order
 
 Floats = NDArray[np.float64]
 
+DAY_S = 86_400
+STRENGTH_HALF_LIFE_DAYS = 60.0
 STRONGEST = 100
 SAME_VISIT_DAYS = 1 / 24
 
@@ -31,11 +33,41 @@ class Visitor(NamedTuple):
 
 
 @compiled
+def known_arrays(
+    rows: Rows,
+    at: NDArray[np.int64],
+    kinds: Rows,
+    is_bought: NDArray[np.bool_],
+    strength_of: Floats,
+    moment: int,
+    most: int,
+) -> tuple[Rows, Floats, NDArray[np.bool_], Floats, Rows, Rows, Floats]:
+    """The arrays of ``Known``, of the newest ``most`` interactions at ``at`` (seconds) with known products (0 or more), before
+    ``moment``, whose kind says anything; ``is_bought`` and ``strength_of`` (n_kinds,)."""
+    places, count = np.empty(len(rows) + 1, np.int64), 0
+    for place in range(len(rows)):
+        places[count] = place
+        count += rows[place] >= 0 and at[place] < moment and strength_of[kinds[place]] > 0
+    first = max(count - most, 0)
+    places = places[first:count]
+    last = at[places[-1]] if len(places) else moment
+    own, days, faded = np.empty(len(places), np.int64), np.empty(len(places)), np.empty(len(places))
+    bought = np.empty(len(places), np.bool_)
+    for to in range(len(places)):
+        place = places[to]
+        own[to], bought[to] = rows[place], is_bought[kinds[place]]
+        days[to] = (moment - at[place]) / DAY_S
+        faded[to] = strength_of[kinds[place]] * np.exp2((at[place] - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS))
+    products, place_of, weights = distinct(own, faded)
+    return own, days, bought, faded, products, place_of, weights
+
+
+@compiled
 def visitor_of(
-    rows: Rows, days: Floats, bought: NDArray[np.bool_], products: Rows, place: Rows, weights: Floats, logs: Floats
+    rows: Rows, days: Floats, bought: NDArray[np.bool_], products: Rows, place: Rows, weights: Floats
 ) -> Visitor:
     """All that is read of a history, of the arrays that ``Known`` has."""
-    visit = rows[visit_start(days, SAME_VISIT_DAYS) :]
+    visit, logs = rows[visit_start(days, SAME_VISIT_DAYS) :], np.log1p(weights)
     strong, strong_weights = products, logs
     if len(products) > STRONGEST:
         order = descending(weights)[:STRONGEST]
@@ -50,15 +82,6 @@ def looking_at(visitor: Visitor) -> int:
     if last < 0 or visitor.bought[last] or visitor.days[last] > SAME_VISIT_DAYS:
         return -1
     return int(visitor.rows[last])
-
-
-@compiled
-def all_count(rows: Rows, at: NDArray[np.int64], strength: Floats, moment: int) -> bool:
-    """Whether every interaction is of a known product, before ``moment``, and says anything."""
-    without = 0
-    for place in range(len(rows)):
-        without += rows[place] < 0 or at[place] >= moment or not strength[place] > 0
-    return without == 0
 
 
 @compiled

@@ -22,7 +22,6 @@ from regulars.models.asking import SHELVES, Answer, Context, Recommendation
 from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
 from regulars.models.history import (
-    DAY_S,
     NOTHING,
     Done,
     History,
@@ -32,7 +31,7 @@ from regulars.models.history import (
     known_history,
     told_history,
 )
-from regulars.models.history_kernels import STRONGEST
+from regulars.models.history_kernels import DAY_S, STRONGEST
 from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import NO_ROWS, Retrieval

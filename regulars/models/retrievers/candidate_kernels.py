@@ -10,12 +10,11 @@ from regulars.models.compiled import compiled
 from regulars.models.history_kernels import Visitor, latest_first, looking_at
 from regulars.models.instructions import count_bits, first_bit
 from regulars.models.retrievers.factor_kernels import Coarse, nearest
-from regulars.models.retrievers.kernels import add, collect, collected, cosines
-from regulars.models.selection import bound_of, highest, reaching
+from regulars.models.retrievers.kernels import add, collect, collected, cosines, words_touched
+from regulars.models.selection import highest
 
-FEW_OF = 128  # of so many products one is allowed
+TRIED, FEW_OF = 8_192, 128  # so many are tried in order; few is one of so many
 NOT_NOTHING = 1e-300  # what nobody wants comes last, but comes
-TIMES = 8
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -52,25 +51,58 @@ def popular_of(popular: Popular, allowed: Mask, most: int) -> Rows:
 
     Where few are allowed, those are put in order, so that it takes no longer than looking at the mask.
     """
-    count = 0
-    for row in range(len(allowed)):
-        count += allowed[row]
-    if count * FEW_OF < len(allowed):
-        rows, filled = np.empty(count + 1, np.int64), np.uint64(0)
-        for row in range(len(allowed)):
-            rows[filled] = row
-            filled += np.uint64(allowed[row])
-        wanted = np.empty(count)
+    found = np.empty(min(most, len(allowed)) + 1, np.int64)
+    filled = _first_allowed(popular.order[:TRIED], allowed, found, 0)
+    if filled < len(found) - 1 and len(allowed) > TRIED:
+        count = count_allowed(allowed)
+        if count * FEW_OF > len(allowed):
+            return found[: _first_allowed(popular.order[TRIED:], allowed, found, filled)]
+        few, wanted = rows_allowed(allowed, count), np.empty(count)
         for place in range(count):
-            wanted[place] = popular.wanted[rows[place]] + NOT_NOTHING
-        return highest(rows[:count], wanted, most)
-    found, filled = np.empty(min(most, len(popular.order)) + 1, np.int64), np.uint64(0)
-    for row in popular.order:
-        if filled == len(found) - 1:
-            break
-        found[filled] = row
-        filled += np.uint64(allowed[row])
+            wanted[place] = popular.wanted[few[place]] + NOT_NOTHING
+        return highest(few, wanted, most)
     return found[:filled]
+
+
+@compiled
+def _first_allowed(order: Rows, allowed: Mask, found: Rows, filled: int) -> int:
+    """Puts those of ``order`` that are allowed behind the ``filled``, as far as there is room for one more; where they end."""
+    end = np.uint64(filled)
+    for row in order:
+        if end == len(found) - 1:
+            break
+        found[end] = row
+        end += np.uint64(allowed[row])
+    return int(np.int64(end))
+
+
+@compiled
+def count_allowed(allowed: Mask) -> int:
+    """How many rows are allowed."""
+    whole, count = len(allowed) & ~7, 0
+    for word in allowed[:whole].view(np.uint64):  # eight truth values
+        count += count_bits(word)
+    for row in range(whole, len(allowed)):
+        count += allowed[row]
+    return count
+
+
+@compiled
+def rows_allowed(allowed: Mask, count: int) -> Rows:
+    """The ``count`` rows that are allowed, sorted."""
+    whole, rows, filled = len(allowed) & ~7, np.empty(count, np.int64), 0
+    words = allowed[:whole].view(np.uint64)
+    for place in words_touched(words):
+        word = words[place]
+        while word:
+            rows[filled] = 8 * place + np.int64(first_bit(word)) // 8
+            word &= word - np.uint64(1)
+            filled += 1
+    for row in range(whole, len(allowed)):
+        if allowed[row]:
+            rows[filled] = row
+            filled += 1
+    return rows
 
 
 @compiled
@@ -220,14 +252,9 @@ def _mark_best(pairs: Pairs, most: int, allowed: Mask, most_allowed: int, bits: 
 
 @compiled
 def _highest_allowed(pairs: Pairs, allowed: Mask, n: int) -> Rows:
-    """The same as ``highest`` of what is allowed. Among some times as many of the best there are mostly enough."""
-    found, scores = pairs
-    best = reaching(scores, bound_of(scores, TIMES * n))
-    rows, kept, count = np.empty(len(best) + 1, np.int64), np.empty(len(best) + 1), np.uint64(0)
-    for place in best:
-        rows[count], kept[count] = found[place], scores[place]
-        count += np.uint64(allowed[found[place]])
-    if count < n and len(best) < len(found):
-        is_allowed = allowed[found]
-        return highest(found[is_allowed], scores[is_allowed], n)
+    """The same as ``highest`` of what is allowed."""
+    rows, kept, count = np.empty(len(pairs[0]) + 1, np.int64), np.empty(len(pairs[0]) + 1), np.uint64(0)
+    for place in range(len(pairs[0])):
+        rows[count], kept[count] = pairs[0][place], pairs[1][place]
+        count += np.uint64(allowed[pairs[0][place]])
     return highest(rows[:count], kept[:count], n)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.selection import bound_of, in_order
+from regulars.models.selection import bound_of, in_order, reaching
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -65,8 +65,8 @@ def nearest(
     """
     length, wanted_bits, unit = _rounded(wanted, rounded.bits.shape[1])
     least, most = np.empty(len(rounded.rows)), np.empty(len(rounded.rows))
-    of_allowed = np.empty(len(rounded.rows) if n_allowed else 0)
-    bound = bound_allowed = LEAST
+    of_allowed = np.empty(len(rounded.rows) if n_allowed else 0)  # below 0 for what is not
+    bound = lowest = bound_allowed = LEAST
     done, end = 0, min(FIRST, len(least))
     while done < end:
         products(rounded.bits[done:end], wanted_bits, least[done:end])
@@ -74,19 +74,18 @@ def nearest(
             told, error = least[at] * unit * rounded.scale[at], length * rounded.error[at]
             least[at], most[at] = told - error, told + error
         bound = bound_of(least[:end], n)
+        lowest = bound
         if n_allowed:
             for at in range(done, end):
-                of_allowed[at] = least[at] if allowed[rounded.rows[at]] else -1.0
+                of_allowed[at] = least[at] if allowed[rounded.rows[at]] else -np.inf
             bound_allowed = bound_of(of_allowed[:end], n_allowed)
-        lowest = min(bound, bound_allowed) if n_allowed else bound
+            lowest = min(bound, bound_allowed)
         done, end = end, min(GROWTH * end, _count_of_length(rounded.length, lowest / max(length, 1e-30)))
-    chosen, count = np.empty(done, np.int64), np.uint64(0)
-    for at in range(done):
-        chosen[count] = at
-        reaches = most[at] >= bound
-        if n_allowed:
-            reaches |= (of_allowed[at] != -1.0) & (most[at] >= bound_allowed)
-        count += np.uint64(reaches)
+    chosen, count = reaching(most[:done], lowest), 0
+    for at in chosen:
+        if most[at] >= bound or (n_allowed and most[at] >= bound_allowed and of_allowed[at] != -np.inf):
+            chosen[count] = at
+            count += 1
     return _in_full(rounded.rows[chosen[:count]], vectors, wanted)
 
 
