@@ -39,7 +39,7 @@ COLLECTED = (
     1,
 )  # thresholds of the garbage collector: about every 200, and every 20,000 answers to who is new
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
-PATIENT = 0.5  # share of the time budget: there are several places to wait at, and then there is the work
+PATIENT = 0.3  # share of the time budget: there are several places to wait at, and then there is the work
 
 T = TypeVar("T")
 
@@ -225,7 +225,7 @@ class Live:
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than half of the time budget
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than 0.3 of the time budget
         is not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait
