@@ -58,6 +58,9 @@ ABOUT = """What each shopper would like next, who is about to leave and why, and
 Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars keys create --scope lists`)."""
 
 
+# ours is at /metrics; to look for OpenTelemetry's with every request takes time
+NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
+
 brought: Brought | None = None  # by the process that workers are forked from
 
 
@@ -92,11 +95,7 @@ def create_app(
         redirect_slashes=False,
         openapi_url="/docs/openapi.json",
         static_url="/docs/static",
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # ours is at /metrics; looking for theirs takes time
+        telemetry=NO_TELEMETRY,
     )
     app.add_middleware(Sizes)
     app.add_middleware(

@@ -33,11 +33,8 @@ from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
 SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the loop to let it go on
-COLLECTED = (
-    10_000,
-    100,
-    1,
-)  # thresholds of the garbage collector: about every 200, and every 20,000 answers to who is new
+# thresholds of the garbage collector: young objects about every 200 answers to who is new, all about every 20,000
+COLLECTED = (10_000, 100, 1)
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 PATIENT = 0.3  # share of the time budget: there are several places to wait at, and then there is the work
 

@@ -20,6 +20,7 @@ from regulars.models.history_kernels import (
     bought_on,
     known_arrays,
     latest_first,
+    looking_at,
     visit_start,
     visited,
     visitor_of,
@@ -99,9 +100,7 @@ class Known:
     @cached_property
     def looking_at(self) -> int:
         """The product that is looked at right now, -1 where the newest interaction is a purchase or an hour old."""
-        if not len(self.rows) or self.bought[-1] or self.days[-1] > SAME_VISIT_DAYS:
-            return -1
-        return int(self.rows[-1])
+        return int(looking_at(self.rows, self.days, self.bought))
 
     @cached_property
     def _visit_start(self) -> int:

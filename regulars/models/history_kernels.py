@@ -76,12 +76,12 @@ def visitor_of(
 
 
 @compiled
-def looking_at(visitor: Visitor) -> int:
+def looking_at(rows: Rows, days: Floats, bought: NDArray[np.bool_]) -> int:
     """The product that is looked at right now, -1 where the newest interaction is a purchase or an hour old."""
-    last = len(visitor.rows) - 1
-    if last < 0 or visitor.bought[last] or visitor.days[last] > SAME_VISIT_DAYS:
+    last = len(rows) - 1
+    if last < 0 or bought[last] or days[last] > SAME_VISIT_DAYS:
         return -1
-    return int(visitor.rows[last])
+    return int(rows[last])
 
 
 @compiled

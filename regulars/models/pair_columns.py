@@ -1,4 +1,4 @@
-"""All columns of ``pair_features`` in one compiled pass, from the kernels of each family."""
+"""All features of pairs (``pairs.NAMES``) in one compiled pass, from the kernels of each family."""
 
 from typing import Any, NamedTuple
 

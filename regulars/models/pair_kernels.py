@@ -1,4 +1,4 @@
-"""Columns of ``pair_features``, compiled: each function fills the rows of ``into``, one per feature, one value per candidate."""
+"""Columns of ``pairs.NAMES``, compiled: each function fills the rows of ``into``, one per feature, one value per candidate."""
 
 import numpy as np
 from numpy.typing import NDArray

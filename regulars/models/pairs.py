@@ -1,14 +1,10 @@
 """(history, product) -> what the ranker reads; the same function made its training rows."""
 
 import numpy as np
-from numpy.typing import NDArray
 
-from regulars.ids import Rows
-from regulars.models.history import Known
-from regulars.models.pair_columns import Places, fill_columns
+from regulars.models.pair_columns import Places
 from regulars.models.pair_kernels import COUNT_COMMON, COUNT_OWN, COUNT_PRODUCT
-from regulars.models.retrieval import PARTS, Clues, Retrieval
-from regulars.models.retrievers.lookalikes import OWN_SHARE
+from regulars.models.retrieval import PARTS
 
 NEAR = (
     "baskets",
@@ -176,32 +172,3 @@ AT = Places(
     transition=_NEAR["transition"],
     visit_count=_NEAR["visit_count"],
 )
-
-
-def pair_features(
-    retrieval: Retrieval, known: Known, rows: Rows, *, moment: int, clues: Clues | None = None
-) -> NDArray[np.float32]:
-    """Shape (n_rows, n_names), columns as ``NAMES``, each in one piece; nan where a value is not defined.
-
-    ``rows``, sorted, are all candidates: shares and ranks are among them. ``clues`` are the history's, where they are at hand.
-    """
-    made = np.empty((len(NAMES), len(rows)), np.float32)
-    if not len(rows):
-        return made.T
-    clues = retrieval.clues(known) if clues is None else clues
-    fill_columns(
-        known.arrays,
-        retrieval.products,
-        retrieval.content.texts,
-        clues.parts,
-        retrieval.paths,
-        clues.wanted.astype(np.float32),
-        OWN_SHARE,
-        rows,
-        moment,
-        AT,
-        *retrieval.sums(),
-        np.empty((len(NAMES), len(rows))),
-        made,
-    )  # fmt: skip
-    return made.T

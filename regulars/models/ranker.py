@@ -25,9 +25,7 @@ class Ranker:
         self.texts = tuple(texts)
         self._trees = [flat_trees(text) for text in self.texts]
         plain = all(trees.link == "identity" and trees.are_plain for trees in self._trees)
-        self._sets = (
-            leaf_sets([trees.nodes for trees in self._trees]) if plain else None
-        )  # all at once where all are plain
+        self._sets = leaf_sets([trees.nodes for trees in self._trees]) if plain else None  # all at once where all are
 
     @property
     def count_features(self) -> int:

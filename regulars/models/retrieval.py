@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import IdMap, Rows
-from regulars.models.history import NEWEST, Known
+from regulars.models.history import NEWEST
 from regulars.models.pair_columns import Paths, Products
 from regulars.models.retrievers.ask_kernels import ASKED, LATEST, TABLES, Fading
-from regulars.models.retrievers.candidate_kernels import Most, Reached, Sources, candidates, popular_of
+from regulars.models.retrievers.candidate_kernels import Most, Sources, popular_of
 from regulars.models.retrievers.categories import Categories
 from regulars.models.retrievers.content import Content
 from regulars.models.retrievers.countries import Countries
@@ -26,7 +26,7 @@ from regulars.models.retrievers.kernels import SUMS
 from regulars.models.retrievers.lookalikes import FREQUENCY, NEAREST, Lookalikes
 from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.popular import Popular
-from regulars.models.retrievers.reach_kernels import Told, reach
+from regulars.models.retrievers.reach_kernels import Told
 from regulars.models.retrievers.repeat import Repeat
 from regulars.models.retrievers.sessions import CLOSE, RECENT, WAYS, Sessions
 from regulars.models.retrievers.sessions import LATEST_PRODUCTS as LATEST_VISITED
@@ -35,7 +35,6 @@ from regulars.models.retrievers.transitions import LATEST_PRODUCTS as LATEST_PAS
 from regulars.models.retrievers.transitions import Transitions
 
 Part = TypeVar("Part")
-Clues = Reached
 
 FALLING = 0.8
 ALL_OF, BRING_ALLOWED = 500, 40  # so many allowed ones come all; of more, so many of each part
@@ -122,10 +121,6 @@ class Retrieval:
         """Popular products by category."""
         return Categories(self.catalogue.category, self.popular)
 
-    def clues(self, known: Known) -> Clues:
-        """What each retriever reaches from the history: ``parts`` are those of ``PARTS``, one behind the other."""
-        return reach(known.arrays, self.told, *self.sums())
-
     @cached_property
     def told(self) -> Told:
         """What compiled code reads: arrays all alike to it, in order, and such as could be written."""
@@ -180,23 +175,6 @@ class Retrieval:
     def _longest(self) -> int:
         """One per product, past customer, category or word."""
         return max(len(self.ids), len(self.lookalikes.starts), len(self.categories.best), self.content.width)
-
-    def candidates(
-        self,
-        known: Known,
-        clues: Clues | None = None,
-        *,
-        repeat: str = "auto",
-        allowed: NDArray[np.bool_] | None = None,
-    ) -> Rows:
-        """The rows that any retriever proposes, sorted; popular ones where the history is empty.
-
-        Never the product that is looked at right now. ``repeat="never"`` digs deeper for what was not bought before. With
-        ``allowed`` (n_products,) the best of those are among them as well: all where there are at most 500.
-        """
-        clues = self.clues(known) if clues is None else clues
-        mask = NO_MASK if allowed is None else allowed
-        return candidates(known.arrays, clues, self.sources, deeper(repeat), mask, NO_ROWS, *self.sums())
 
     @cached_property
     def sources(self) -> Sources:

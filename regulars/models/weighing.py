@@ -50,7 +50,7 @@ class Weigher:
     def featured(
         self, known: Known, *, moment: int, repeat: str = "auto", also: Rows = NO_ROWS
     ) -> tuple[Rows, NDArray[np.float32]]:
-        """The candidates, rows that are ``also`` to be among them, sorted, and the features of each, as ``pair_features``."""
+        """The candidates, rows that are ``also`` to be among them, sorted, and the features of each, as ``NAMES``."""
         rows, made, _ = self._weighed(known, Question(moment, deeper(repeat), NO_MASK, also), _no_trees())
         return rows, made[:, : len(rows)].T
 

@@ -236,7 +236,7 @@ def candidates(
     _mark(liked, bits)
     strong, weights = visitor.strong, visitor.strong_weights
     _mark(alike_in_words(sources.texts, strong, weights, most.words * deeper, sums, touched), bits)
-    never = looking_at(visitor)
+    never = looking_at(visitor.rows, visitor.days, visitor.bought)
     if never >= 0:
         bits[never >> 6] &= ~(np.uint64(1) << np.uint64(never & 63))
     _mark(also, bits)

@@ -7,7 +7,7 @@ import pytest
 
 from regulars.ids import IdMap
 from regulars.models.history import NOTHING, History, Known, known_history
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.pairs import NAMES
 from regulars.models.retrieval import ALL_OF, BRING, BRING_FACTORS, NO_ROWS, PARTS, Retrieval
 from regulars.models.retrievers.embedding import Embedding
 from regulars.models.retrievers.followers import Followers
@@ -16,6 +16,7 @@ from regulars.models.retrievers.neighbours import Neighbours
 from regulars.models.retrievers.reached import Reached, best, scores_at
 from regulars.models.retrievers.transitions import Transitions
 from tests.builders import random_retrieval, tiny_retrieval
+from tests.parts import candidates, clues, pair_features
 
 NOW, DAY = 1_700_000_000, 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
@@ -57,7 +58,7 @@ def alone(retrieval: Retrieval, known: Known) -> dict[str, Reached]:
 @pytest.mark.parametrize("history", [LONG, VISIT, NOTHING], ids=["long", "visit", "nothing"])
 def test_each_part_is_what_its_retriever_reaches_alone(history: History) -> None:
     retrieval, known = random_retrieval(IDS), known_history(history, IDS, moment=NOW)
-    found, scores, ends = retrieval.clues(known).parts
+    found, scores, ends = clues(retrieval, known).parts
     wanted = alone(retrieval, known)
     assert tuple(wanted) == PARTS
     for name, first, last in zip(PARTS, [0, *ends[:-1]], ends, strict=True):
@@ -75,7 +76,7 @@ def test_candidates_are_the_best_of_each(history: History, allowed: list[str] | 
     parts += [known.newest[:50], retrieval.popular.order[:100], retrieval.categories.candidates(known, 60)]
     parts += [retrieval.content.candidates(known, 10), NO_ROWS if mask is None else retrieval.popular_of(mask, ALL_OF)]
     wanted = np.unique(np.concatenate(parts))
-    assert retrieval.candidates(known, allowed=mask).tolist() == wanted[wanted != known.looking_at].tolist()
+    assert candidates(retrieval, known, allowed=mask).tolist() == wanted[wanted != known.looking_at].tolist()
 
 
 def test_features_hold_what_retrievers_say() -> None:
@@ -118,8 +119,8 @@ def test_of_many_that_are_allowed_the_best_of_each_part_come_too() -> None:
     )  # fmt: skip
     known = known_history(History(["p000"], np.array([NOW - DAY]), ["purchase"]), ids, moment=NOW)
     allowed = np.arange(count) < 600
-    assert 598 in retrieval.candidates(known, allowed=allowed)
+    assert 598 in candidates(retrieval, known, allowed=allowed)
     assert len(retrieval.popular_of(allowed, ALL_OF)) == ALL_OF == 500
-    assert 599 not in retrieval.candidates(known, allowed=allowed)
-    few = retrieval.candidates(known, allowed=np.arange(count) >= 690)
+    assert 599 not in candidates(retrieval, known, allowed=allowed)
+    few = candidates(retrieval, known, allowed=np.arange(count) >= 690)
     assert set(range(690, 700)) <= set(few.tolist())

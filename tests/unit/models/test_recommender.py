@@ -7,9 +7,10 @@ import pytest
 from regulars.errors import ArtifactError
 from regulars.ids import IdMap
 from regulars.models.history import NOTHING, History, done_with, known_history
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.pairs import NAMES
 from regulars.models.recommender import Context, Recommender
 from tests.builders import tiny_retrieval
+from tests.parts import pair_features
 
 NOW = 1_700_000_000
 DAY = 86_400

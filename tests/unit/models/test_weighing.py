@@ -10,10 +10,11 @@ from regulars.ids import IdMap
 from regulars.models.compiled import compiled
 from regulars.models.history import NOTHING, History, Known, known_history
 from regulars.models.kept import keep
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.weighing import Weigher
 from tests.builders import random_retrieval
+from tests.parts import candidates, pair_features
 
 NOW, DAY = 1_700_000_000, 86_400
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
@@ -58,7 +59,7 @@ def test_scores_are_those_of_the_parts(
 ) -> None:
     mask = None if allowed is None else IDS.mask(allowed)
     rows, scores = Weigher(RETRIEVAL).scored(known(history), ranker, moment=NOW, repeat=repeat, allowed=mask)
-    assert rows.tolist() == RETRIEVAL.candidates(known(history), repeat=repeat, allowed=mask).tolist()
+    assert rows.tolist() == candidates(RETRIEVAL, known(history), repeat=repeat, allowed=mask).tolist()
     features = pair_features(RETRIEVAL, known(history), rows, moment=NOW)
     assert scores.tolist() == ranker.predict(features).tolist()
 
@@ -67,7 +68,7 @@ def test_scores_are_those_of_the_parts(
 def test_features_are_those_of_all_candidates_and_of_what_is_to_be_among_them(history: History) -> None:
     one, also = known(history), IDS.rows(["pot", "nail"])  # who looks at the pot is not proposed it
     rows, features = Weigher(RETRIEVAL).featured(one, moment=NOW, also=also)
-    assert rows.tolist() == np.union1d(RETRIEVAL.candidates(one), also).tolist()
+    assert rows.tolist() == np.union1d(candidates(RETRIEVAL, one), also).tolist()
     np.testing.assert_array_equal(features, pair_features(RETRIEVAL, one, rows, moment=NOW))
 
 

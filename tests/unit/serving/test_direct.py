@@ -8,9 +8,10 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.routing import APIRoute
+from starlette.routing import Match
 
 from serving.problems import add_problem_handlers
-from serving.routes.direct import Direct
+from serving.routes.direct import Direct, Straight
 from serving.routes.recommendations import Asked
 
 QUERIES = (
@@ -52,7 +53,7 @@ BODIES = (
 )
 
 
-def app(route_class: type[APIRoute]) -> FastAPI:
+def app(route_class: type[APIRoute], *, straight: bool = False) -> FastAPI:
     made, router = FastAPI(), APIRouter(prefix="/v1", route_class=route_class)
     add_problem_handlers(made)
 
@@ -68,6 +69,8 @@ def app(route_class: type[APIRoute]) -> FastAPI:
     def with_a_body(asked: Asked) -> Response:
         return Response(asked.model_dump_json())
 
+    if straight:
+        made.router.routes.insert(0, Straight([router]))
     made.include_router(router)
     return made
 
@@ -109,8 +112,27 @@ def test_answers_and_errors_are_those_of_a_plain_route(path: str) -> None:
     assert {status for status, _, _ in direct} == {200, 422}
 
 
+def test_what_is_found_by_a_look_is_what_a_search_finds() -> None:
+    paths = [f"/v1/in-a-thread?{query}" for query in QUERIES]
+    paths += ["/v1/in-a-thread/", "/v1/nowhere", "/v1/with-a-body", "/v1/products/tea/beside"]
+    straight = answers(app(Direct, straight=True), paths)
+    assert straight == answers(app(APIRoute), paths)
+    assert {status for status, _, _ in straight} == {200, 307, 404, 405, 422}
+    for kind, body in BODIES:
+        assert posted(app(Direct, straight=True), kind, body) == posted(app(APIRoute), kind, body)
+
+
+def test_only_fixed_paths_without_a_body_of_a_model_are_found_by_a_look() -> None:
+    (straight, *_) = app(Direct, straight=True).router.routes
+    assert isinstance(straight, Straight)
+    assert set(straight._found) == {("GET", "/v1/in-a-thread")}
+    scope = {"type": "http", "method": "GET", "path": "/v1/in-a-thread", "root_path": ""}
+    (found, said), (elsewhere, _) = straight.matches(scope), straight.matches(scope | {"root_path": "/shop"})
+    assert (found, said["route"].path, elsewhere) == (Match.FULL, "/v1/in-a-thread", Match.NONE)
+
+
 def test_both_are_described_alike() -> None:
-    assert app(Direct).openapi() == app(APIRoute).openapi()
+    assert app(Direct).openapi() == app(APIRoute).openapi() == app(Direct, straight=True).openapi()
 
 
 def test_what_cannot_be_read_is_refused_when_it_is_declared() -> None:

@@ -19,7 +19,15 @@ from serving.services.asked import UNSEEN, Question
 from serving.services.degrees import POPULAR, Budget
 from serving.services.given import DRAWN_AT_ONCE
 from serving.services.history import Clock
-from serving.services.recommend import Sources, is_weighed, recommend, repeat, rests_on_nobody, visitor_of
+from serving.services.recommend import (
+    Sources,
+    is_weighed,
+    recommend,
+    recommend_unseen,
+    repeat,
+    rests_on_nobody,
+    visitor_of,
+)
 from serving.services.shelf import Shelf
 from serving.store import open_store
 from serving.store.events import EventRow, add_events
@@ -108,6 +116,37 @@ def test_nothing_of_anybody_is_given_again_once_visitors_are_forgotten(sources: 
     assert not asked(sources, ANN)[1]
     assert isinstance(sources.model, Counting)
     assert sources.model.weighed == 2
+
+
+def test_what_is_popular_is_made_once_and_logged_as_shown_to_each(
+    sources: Sources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = [json.loads(recommend_unseen(sources, ANN))]
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.services.recommend._answers", None)  # nothing more is made
+        bob = Question(customer_id="bob", limit=3)
+        given += [json.loads(recommend_unseen(sources, question)) for question in (bob, ANN)]
+    ids = [body.pop("recommendation_id") for body in given]
+    assert len(set(ids)) == 3
+    assert given[0] == given[1] == given[2]
+    assert [item["product_id"] for item in given[0]["items"]] == ["cup", "saw"]
+    told = [(row.customer_id, row.anonymous_id) for row in map(sources.log._waiting.__getitem__, ids)]
+    assert told == [(None, "ann"), ("bob", None), (None, "ann")]
+    assert sources.budget.latest()["popular"] == 3
+    fewer = json.loads(recommend_unseen(sources, replace(ANN, limit=1)))
+    assert [item["product_id"] for item in fewer["items"]] == ["cup"]
+
+
+def test_what_is_sold_out_is_not_popular_any_more(sources: Sources) -> None:
+    recommend_unseen(sources, ANN)
+    after = replace(sources, shelf=sources.shelf.changed([("cup", {"available": False})]))
+    assert [item["product_id"] for item in json.loads(recommend_unseen(after, ANN))["items"]] == ["saw"]
+
+
+def test_a_product_is_called_by_the_name_that_was_told_last() -> None:
+    shelf = Shelf(1, NOW, NOW, {}, IDS, ['{"name": "Tea"}', *["{}"] * (len(IDS) - 1)], ())
+    assert (shelf.name_of("tea"), shelf.name_of("pot"), shelf.name_of("unheard of")) == ("Tea", None, None)
+    assert shelf.changed([("tea", {"name": "Green tea"})]).name_of("tea") == "Green tea"
 
 
 def test_what_happened_since_counts(sources: Sources) -> None:

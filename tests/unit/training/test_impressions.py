@@ -11,10 +11,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from regulars.models.history import History, known_history
-from regulars.models.pairs import NAMES, pair_features
+from regulars.models.pairs import NAMES
 from regulars.models.ranker import Ranker
 from regulars.models.retrieval import Retrieval
 from tests.builders import at, lake_tables, shop_orders
+from tests.parts import pair_features
 from training.impressions import impression_lessons, joined
 from training.lessons import Lessons, fit_ranker
 from training.recommender import PARAMS, snapshot_at, train_recommender
