@@ -30,6 +30,11 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     return kept(njit(cache=True, nogil=True)(function), STAMP)
 
 
+def compiled_inline(function: Callable[P, R]) -> Callable[P, R]:
+    """The same, part of each compiled function that calls it: for large ones, which would be compiled alone and there again."""
+    return kept(njit(cache=True, nogil=True, inline="always")(function), STAMP)
+
+
 def compiled_loosely(function: Callable[P, R]) -> Callable[P, R]:
     """The same, where sums may be added in another order."""
     return kept(njit(cache=True, nogil=True, fastmath={"reassoc", "contract"})(function), STAMP)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
-from regulars.models.selection import descending, in_order
+from regulars.models.selection import descending, in_order, merged
 
 Floats = NDArray[np.float64]
 
@@ -166,7 +166,7 @@ def basket_sums(place: Rows, times: Floats, count: int, groups: int, within: Flo
     """
     order = np.arange(len(times))
     if (times[1:] < times[:-1]).any():
-        order = np.argsort(times, kind="mergesort")
+        order = merged(times)
     baskets = 0
     for at in range(len(order)):
         if at == 0 or times[order[at]] != times[order[at - 1]]:

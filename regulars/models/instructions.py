@@ -71,3 +71,10 @@ def aligned(room: NDArray[Any], count: int) -> NDArray[Any]:
     """The first ``count`` values of ``room`` from where a line of memory begins."""
     first = (-room.ctypes.data % LINE) // room.itemsize
     return room[first : first + count]
+
+
+@compiled
+def put(values: NDArray[Any], into: NDArray[Any], first: int) -> None:
+    """``into[first : first + len(values)] = values``, without the code for what it would say were they of different lengths."""
+    for place in range(len(values)):
+        into[first + place] = values[place]

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.compiled import compiled
+from regulars.models.compiled import compiled, compiled_inline
 from regulars.models.history_kernels import Visitor, visited
+from regulars.models.instructions import put
 from regulars.models.pair_kernels import (
     Floats,
     Vectors,
@@ -89,7 +90,7 @@ class Places(NamedTuple):
     visit_count: int
 
 
-@compiled
+@compiled_inline
 def fill_columns(
     visitor: Visitor,
     products: Products,
@@ -124,10 +125,10 @@ def fill_columns(
     )
     near = columns[at.near : at.shares]
     _near(near, visitor, products, texts, reached, paths, wanted, own_share, rows, at, sums, touched)
-    compared = np.empty((len(near) + 1, len(rows)))
-    compared[: len(near)], compared[len(near)] = near, columns[at.popular]
-    share_rows(compared, at.shared, columns[at.shares : at.ranks])
+    compared = columns[at.near : at.shares + 1]  # and behind what is near, for now, the popular
+    put(columns[at.popular], compared[len(near)], 0)
     rank_rows(compared, at.ranked, columns[at.ranks : at.common])
+    share_rows(near, at.shared, columns[at.shares : at.ranks])
     _common(columns[at.common : at.visitor], visitor, products, rows, sums)
     _visitor(columns[at.visitor :], visitor, products.count_customers, baskets, lines, distinct)
     for column in range(len(columns)):
@@ -160,10 +161,10 @@ def _near(
         texts.words, texts.weights, texts.starts, visitor.strong, visitor.strong_weights, rows, sums, touched,
         near[at.content],
     )  # fmt: skip
-    likeness = np.zeros((2, len(rows)))
+    near[at.factors], near[at.factors_newest] = 0.0, 0.0
     if len(visitor.rows):
-        likeness_columns(products.vectors, wanted, products.vectors[visitor.rows[-1]], rows, likeness)
-    near[at.factors], near[at.factors_newest] = likeness[0], likeness[1]
+        newest = products.vectors[visitor.rows[-1]]
+        likeness_columns(products.vectors, wanted, newest, rows, near[at.factors], near[at.factors_newest])
     visit, _ = visited(visitor.rows, visitor.days, len(visitor.rows) - len(visitor.visit))
     latest = visit[: paths.most_akin if len(paths.embedding) else 0]
     akin_columns(paths.embedding, latest, rows, near[at.akin : at.akin + 3])

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled, compiled_loosely
+from regulars.models.instructions import put
 from regulars.models.retrievers.kernels import place_of
 from regulars.models.retrievers.transitions import closeness
 from regulars.models.selection import descending, reaching
@@ -126,7 +127,7 @@ def looked_up_columns(
                 told[:] = 0.0
                 for one in range(first, last):  # what is none of ``rows`` goes to place 0
                     told[np.uint64(sums[np.uint64(found[one])])] = scores[one]
-                column[:] = told[1:]
+                put(told[1:], column, 0)
             else:
                 _places_among(found[first:last], rows, at)
                 for place in range(len(rows)):
@@ -154,8 +155,10 @@ def _places_among(found: Rows, rows: Rows, into: Rows) -> None:
 
 
 @compiled_loosely
-def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: Rows, into: Floats) -> None:
-    """Row 0: the product of each one's vector with ``wanted``; row 1: its cosine with ``newest``, 0 for no vector."""
+def likeness_columns(
+    vectors: Vectors, wanted: Vectors, newest: Vectors, rows: Rows, dots: Floats, cosines: Floats
+) -> None:
+    """The product of each one's vector with ``wanted``, and its cosine with ``newest``, 0 for no vector."""
     own = np.float32(0)
     for factor in range(len(newest)):
         own += newest[factor] * newest[factor]
@@ -166,8 +169,8 @@ def likeness_columns(vectors: Vectors, wanted: Vectors, newest: Vectors, rows: R
             dot += vector[factor] * wanted[factor]
             near += vector[factor] * newest[factor]
             length += vector[factor] * vector[factor]
-        into[0, at] = dot
-        into[1, at] = near / max(np.sqrt(own * length), 1e-9)
+        dots[at] = dot
+        cosines[at] = near / max(np.sqrt(own * length), 1e-9)
 
 
 @compiled_loosely
@@ -192,7 +195,9 @@ def share_rows(columns: Floats, chosen: NDArray[np.int64], into: Floats) -> None
     """Each of the ``chosen`` columns (one per row) as a share of its highest value."""
     for place in range(len(chosen)):
         column = columns[chosen[place]]
-        highest = max(column.max(), 1e-12)
+        highest = 1e-12
+        for at in range(len(column)):
+            highest = max(highest, column[at])
         for at in range(len(column)):
             into[place, at] = column[at] / highest
 

@@ -173,8 +173,14 @@ class Retrieval:
 
     @cached_property
     def _longest(self) -> int:
-        """One per product, past customer, category or word."""
-        return max(len(self.ids), len(self.lookalikes.starts), len(self.categories.best), self.content.width)
+        """One per product, past customer, visit, category or word."""
+        return max(
+            len(self.ids),
+            len(self.lookalikes.starts),
+            len(self.sessions.starts),
+            len(self.categories.best),
+            self.content.width,
+        )
 
     @cached_property
     def sources(self) -> Sources:

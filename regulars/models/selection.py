@@ -4,6 +4,8 @@ A bound that few more than those wanted reach is found by halving: counting what
 is left is put in order by the upper bits of the scores first.
 """
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,13 +24,22 @@ MOST_MOVES = 16  # per score, by insertion
 @compiled
 def highest(found: Rows, scores: Floats, n: int) -> Rows:
     """Up to ``n`` of the sorted ``found`` with a score above 0, highest first, ties by row."""
+    places = highest_places(scores, n)
+    for at in range(len(places)):
+        places[at] = found[places[at]]
+    return places
+
+
+@compiled
+def highest_places(scores: Floats, n: int) -> Rows:
+    """The places of up to ``n`` of the ``scores``, above 0, highest first, ties by place."""
     places = reaching(scores, bound_of(scores, n))
     kept = np.empty(len(places))
     for at in range(len(places)):
         kept[at] = scores[places[at]]
     order = descending(kept)[:n]
     for at in range(len(order)):
-        order[at] = found[places[order[at]]]
+        order[at] = places[order[at]]
     return order
 
 
@@ -119,7 +130,26 @@ def in_order(keys: Bits) -> Rows:
         own = np.uint64((keys[place] - low) >> shift)
         order[np.uint64(ends[own])] = place
         ends[own] += 1
-    return order if _inserted(keys, order) else np.argsort(keys, kind="mergesort")
+    return order if _inserted(keys, order) else merged(keys)
+
+
+@compiled
+def merged(keys: NDArray[Any]) -> Rows:
+    """The same by merge sort; NumPy's takes a second more to compile."""
+    order, other, length = np.arange(len(keys)), np.empty(len(keys), np.int64), 1
+    while length < len(keys):
+        for first in range(0, len(keys), 2 * length):
+            middle, last = min(first + length, len(keys)), min(first + 2 * length, len(keys))
+            left, right = first, middle
+            for to in range(first, last):
+                if left < middle and (right >= last or keys[order[left]] <= keys[order[right]]):
+                    other[to] = order[left]
+                    left += 1
+                else:
+                    other[to] = order[right]
+                    right += 1
+        order, other, length = other, order, 2 * length
+    return order
 
 
 @compiled

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from regulars.ids import Rows
 from regulars.models.compiled import compiled
 from regulars.models.history_kernels import Visitor, latest_first, visited
+from regulars.models.instructions import put
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
@@ -100,8 +101,8 @@ def asks_of(visitor: Visitor, fading: Fading) -> Asks:
         )
     ):
         count = len(asked[0])
-        products[filled : filled + count] = asked[0]
-        weights[filled : filled + count] = asked[1][:count]
+        put(asked[0], products, filled)
+        put(asked[1][:count], weights, filled)
         filled += count
         ends[part] = filled
     return Asks(products[:filled], weights[:filled], ends, visit)

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.compiled import compiled
+from regulars.models.compiled import compiled, compiled_inline
 from regulars.models.history_kernels import Visitor, latest_first, looking_at
 from regulars.models.instructions import count_bits, first_bit
 from regulars.models.retrievers.factor_kernels import Coarse, nearest
@@ -197,7 +197,7 @@ class Reached(NamedTuple):
     wanted: Floats
 
 
-@compiled
+@compiled_inline
 def candidates(
     visitor: Visitor,
     reached: Reached,

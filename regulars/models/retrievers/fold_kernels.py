@@ -7,12 +7,14 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.compiled import compiled, compiled_loosely
+from regulars.models.eights import EIGHT, add_block, add_one
 from regulars.models.history_kernels import Visitor
+from regulars.models.instructions import LINE, aligned
 
 Floats = NDArray[np.float64]
 Vectors = NDArray[np.float32]
 
-TOGETHER = 4
+TOGETHER = 32  # products whose vectors fit into the nearest memory
 
 
 class Fitted(NamedTuple):
@@ -32,54 +34,61 @@ def vector_of(visitor: Visitor, fitted: Fitted) -> Floats:
 @compiled_loosely
 def folded_in(vectors: Vectors, gram: Floats, products: Rows, confidence: Floats) -> Floats:
     """x of (``gram`` + sum of (confidence - 1) y y^T) x = sum of confidence y, over the vectors y of ``products``; (n_factors,)."""
-    width = len(gram)
-    left, right, own = gram.copy(), np.zeros(width), np.zeros((TOGETHER, width))
-    by = np.zeros(TOGETHER)
+    width, step = len(gram), -(-len(gram) // EIGHT) * EIGHT
+    against, right = _room(step * step), np.zeros(step)  # the former times -1, so that all that follows adds
+    against[:] = 0.0
+    for line in range(step):
+        against[line * step + line] = -1.0  # of a factor that only fills up
+    for line in range(width):
+        for factor in range(width):
+            against[line * step + factor] = -gram[line, factor]
+    own, weighted = _room(TOGETHER * step), _room(TOGETHER * step)
+    own[:], weighted[:] = 0.0, 0.0
     for first in range(0, len(products), TOGETHER):
-        for one in range(TOGETHER):
-            by[one] = 0.0
-            if first + one < len(products):
-                vector, by[one] = vectors[products[first + one]], confidence[first + one] - 1
-                for factor in range(width):
-                    own[one, factor] = vector[factor]
-                    right[factor] += confidence[first + one] * vector[factor]
-        _add_products(left, own, by)
-    _solve(left, right)
-    return right
+        count = min(TOGETHER, len(products) - first)
+        for one in range(count):
+            vector, sure = vectors[products[first + one]], confidence[first + one]
+            for factor in range(width):
+                part = np.float64(vector[factor])
+                own[one * step + factor], weighted[one * step + factor] = part, (1 - sure) * part
+                right[factor] += sure * part
+        for line in range(0, step, EIGHT):
+            for column in range(line, step, EIGHT):
+                add_block(against, line * step + column, weighted, line, own, column, step, count)
+    _solve(against, right, step)
+    return right[:width]
+
+
+@compiled
+def _room(count: int) -> Floats:
+    return aligned(np.empty(count + LINE), count)
 
 
 @compiled_loosely
-def _add_products(left: Floats, own: Floats, by: Floats) -> None:
-    """Adds four vectors' products with themselves to the lower triangle of ``left``."""
-    a, b, c, d = own[0], own[1], own[2], own[3]
-    for line in range(len(left)):
-        row = left[line, : line + 1]
-        of_a, of_b, of_c, of_d = by[0] * a[line], by[1] * b[line], by[2] * c[line], by[3] * d[line]
-        for at in range(len(row)):
-            row[at] += of_a * a[at] + of_b * b[at] + of_c * c[at] + of_d * d[at]
-
-
-@compiled_loosely
-def _solve(left: Floats, right: Floats) -> None:
-    """Puts x of ``left`` x = ``right`` into ``right``; the lower triangle of ``left``, positive definite, is overwritten."""
-    column = np.empty(len(right))
-    for pivot in range(len(right)):
-        left[pivot, pivot] = np.sqrt(left[pivot, pivot])
-        share = 1 / left[pivot, pivot]
-        for line in range(pivot + 1, len(right)):
-            left[line, pivot] *= share
-            column[line] = left[line, pivot]
-        for line in range(pivot + 1, len(right)):
-            row, part, by = left[line, pivot + 1 : line + 1], column[pivot + 1 : line + 1], column[line]
-            for at in range(len(row)):
-                row[at] -= by * part[at]
-    for line in range(len(right)):
-        row, told = left[line, :line], right[line]
-        for at in range(len(row)):
-            told -= row[at] * right[at]
-        right[line] = told / left[line, line]
-    for line in range(len(right) - 1, -1, -1):
-        right[line] /= left[line, line]
-        row, by = left[line, :line], right[line]
-        for at in range(len(row)):
-            right[at] -= by * row[at]
+def _solve(against: Floats, right: Floats, step: int) -> None:
+    """Puts x of A x = ``right`` into ``right``; ``against`` is -A, positive definite; U of A = U^T U takes its place."""
+    for block in range(0, step, EIGHT):
+        for column in range(block, step, EIGHT):
+            add_block(against, block * step + column, against, block, against, column, step, block)
+        for pivot in range(block, block + EIGHT):
+            own = against[pivot * step : (pivot + 1) * step]
+            for at in range(block, step):
+                own[at] = -own[at]
+            for before in range(block, pivot):
+                by = -against[before * step + pivot]
+                for at in range(block, step, EIGHT):
+                    add_one(against, pivot * step + at, by, against, before * step + at)
+            share = 1 / np.sqrt(own[pivot])
+            for at in range(block, step):
+                own[at] *= share
+            own[block:pivot] = 0.0
+    for pivot in range(step):
+        told = right[pivot] / against[pivot * step + pivot]
+        for at in range(pivot & -EIGHT, step, EIGHT):
+            add_one(right, at, -told, against, pivot * step + at)
+        right[pivot] = told
+    for pivot in range(step - 1, -1, -1):
+        own, told = against[pivot * step : (pivot + 1) * step], right[pivot]
+        for at in range(pivot + 1, step):
+            told -= own[at] * right[at]
+        right[pivot] = told / own[pivot]

@@ -165,18 +165,31 @@ def sum_spans(
     if spans_room(starts, chosen, count) <= count:
         add_spans(rows, values, starts, chosen, weights, sums, touched)
         return collect(sums, touched, found, scores, filled)
-    for place in range(len(chosen)):  # most rows are reached: looking through all of them takes less than noting each
-        weight = weights[place]
-        fetch_span(rows, values, starts, chosen, place + AHEAD)
-        span, values_of = _span(rows, starts, chosen[place]), _span(values, starts, chosen[place])
-        for at in range(len(span)):
-            sums[np.uint64(span[at])] += values_of[at] * weight
+    add_to_most(rows, values, starts, chosen, weights, sums)
     end = np.uint64(filled)
     for row in range(count):
         found[end], scores[end] = row, sums[row]
         end += np.uint64(sums[row] > 0)
     sums[:count] = 0.0
     return int(np.int64(end))
+
+
+@compiled
+def add_to_most(
+    rows: NDArray[np.int32],
+    values: NDArray[np.float32],
+    starts: NDArray[np.int64],
+    chosen: Rows,
+    weights: Floats,
+    sums: Floats,
+) -> None:
+    """``add_spans`` where most rows are reached: looking through all of them takes less than noting each."""
+    for place in range(len(chosen)):
+        weight = weights[place]
+        fetch_span(rows, values, starts, chosen, place + AHEAD)
+        span, values_of = _span(rows, starts, chosen[place]), _span(values, starts, chosen[place])
+        for at in range(len(span)):
+            sums[np.uint64(span[at])] += values_of[at] * weight
 
 
 @compiled

@@ -10,20 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from regulars.ids import Rows
-from regulars.models.compiled import compiled
+from regulars.models.compiled import compiled, compiled_inline
 from regulars.models.history_kernels import Visitor, faded_purchases, frequency_of
+from regulars.models.instructions import put
 from regulars.models.retrievers.ask_kernels import TABLE_OF, Fading, asks_of
 from regulars.models.retrievers.candidate_kernels import Reached
 from regulars.models.retrievers.fold_kernels import Fitted, vector_of
 from regulars.models.retrievers.kernels import (
     add_neighbours,
+    add_rows,
+    add_to_most,
     collect,
     spans_room,
     spans_summed,
     sum_spans,
 )
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
-from regulars.models.selection import highest, in_order
+from regulars.models.selection import highest, highest_places
 
 Floats = NDArray[np.float64]
 Words = NDArray[np.uint64]
@@ -70,7 +73,7 @@ class Told(NamedTuple):
     factors: Fitted
 
 
-@compiled
+@compiled_inline
 def reach(visitor: Visitor, told: Told, sums: Floats, touched: Words) -> Reached:
     """Rows and scores that each ask of ``ASKED`` reaches, the three of ``of_visits``, those of ``of_vectors``, and the visitor's
     own frequency; their ends. And of each product of the history how often it was bought, faded; and the
@@ -91,7 +94,7 @@ def reach(visitor: Visitor, told: Told, sums: Floats, touched: Words) -> Reached
         part, first = part + 1, last
     visit = asks.visit[: told.most_visits[0]][::-1].copy()
     _, nearest, recent = told.most_visits
-    for pairs in of_visits(visit, told.visits, nearest, recent, told.close):
+    for pairs in of_visits(visit, told.visits, nearest, recent, told.close, sums, touched):
         found, scores, filled = _behind(pairs, found, scores, filled)
         ends[part] = filled
         part += 1
@@ -110,41 +113,39 @@ def reach(visitor: Visitor, told: Told, sums: Floats, touched: Words) -> Reached
 
 
 @compiled
-def of_visits(visit: Rows, visits: Visits, nearest: int, recent: int, close: float) -> tuple[Pairs, Pairs, Pairs]:
+def of_visits(
+    visit: Rows, visits: Visits, nearest: int, recent: int, close: float, sums: Floats, touched: Words
+) -> tuple[Pairs, Pairs, Pairs]:
     """What the ``nearest`` of the ``recent`` newest visits hold that share a product with ``visit`` (oldest first).
 
     By likeness x how late the two part, summed; times the product's rarity; as far as it comes ``close`` after. See ``Sessions``.
+    ``sums`` and ``touched`` are as long as products and visits need, and are left zero.
     """
-    held, likeness = visits_holding(visit, visits.posting_starts, visits.postings, recent)
-    near = highest(np.arange(len(held)), likeness, nearest)
+    held, likeness = visits_holding(visit, visits.posting_starts, visits.postings, recent, sums, touched)
+    near = highest_places(likeness, nearest)
     rows, values, after = products_of_visits(held[near], likeness[near], visit, visits.products, visits.starts, close)
-    return _summed(rows, values, after, visits.rarity, in_order(rows))
+    found, total = np.empty(len(rows) + 1, np.int64), np.empty(len(rows) + 1)
+    add_rows(rows, values, sums, touched)
+    count = collect(sums, touched, found, total, 0)
+    for place in range(len(rows)):
+        sums[np.uint64(rows[place])] += after[place]
+    rare, later = np.empty(count), np.empty(count)
+    for place in range(count):
+        row = np.uint64(found[place])
+        rare[place], later[place] = total[place] * visits.rarity[row], sums[row]
+    for place in range(count):
+        sums[np.uint64(found[place])] = 0.0
+    return (found[:count], total[:count]), _above_0(found, rare), _above_0(found, later)
 
 
 @compiled
-def _summed(
-    rows: Rows, values: Floats, after: Floats, rarity: NDArray[np.float32], order: Rows
-) -> tuple[Pairs, Pairs, Pairs]:
-    """The distinct ``rows``, which ``order`` sorts, and the sums of their ``values``, of these times the rows' ``rarity``, and of
-    what comes ``after``, each as far as it is above 0."""
-    found, sums, count = np.empty((3, len(rows)), np.int64), np.empty((3, len(rows))), np.zeros(3, np.int64)
-    at = 0
-    while at < len(order):
-        row, total, rare, later = rows[order[at]], 0.0, 0.0, 0.0
-        while at < len(order) and rows[order[at]] == row:
-            value = values[order[at]]
-            total += value
-            rare += value * rarity[row]
-            later += after[order[at]]
-            at += 1
-        for way, told in enumerate((total, rare, later)):
-            found[way, count[way]], sums[way, count[way]] = row, told
-            count[way] += told > 0
-    return (
-        (found[0, : count[0]], sums[0, : count[0]]),
-        (found[1, : count[1]], sums[1, : count[1]]),
-        (found[2, : count[2]], sums[2, : count[2]]),
-    )
+def _above_0(found: Rows, scores: Floats) -> Pairs:
+    """Those of the ``found`` whose score is above 0."""
+    rows, kept, count = np.empty(len(scores) + 1, np.int64), np.empty(len(scores) + 1), np.uint64(0)
+    for place in range(len(scores)):
+        rows[count], kept[count] = found[place], scores[place]
+        count += np.uint64(scores[place] > 0)
+    return rows[:count], kept[:count]
 
 
 @compiled
@@ -158,18 +159,23 @@ def of_vectors(own: Pairs, vectors: Vectors, alike: int, sums: Floats, touched: 
 @compiled
 def vectors_near(own: Pairs, vectors: Vectors, alike: int, sums: Floats, touched: Words) -> Pairs:
     """The ``alike`` vectors that lie closest to a customer's own, and by how much each counts for their mean."""
-    customers = len(vectors.starts) - 1
-    holding, likeness = spans_summed(
-        vectors.postings, vectors.posting_values, vectors.posting_starts, own[0], own[1], customers, sums, touched
-    )
-    return highest(holding, likeness, alike), np.full(alike, 1 / alike)
+    customers, shares = len(vectors.starts) - 1, np.full(alike, 1 / alike)
+    held, values, starts = vectors.postings, vectors.posting_values, vectors.posting_starts
+    if spans_room(starts, own[0], customers) <= customers:
+        holding, likeness = spans_summed(held, values, starts, own[0], own[1], customers, sums, touched)
+        return highest(holding, likeness, alike), shares
+    add_to_most(held, values, starts, own[0], own[1], sums)
+    near = highest_places(sums[:customers], alike)
+    sums[:customers] = 0.0
+    return near, shares
 
 
 @compiled
 def _behind(pairs: Pairs, found: Rows, scores: Floats, filled: int) -> tuple[Rows, Floats, int]:
     end = filled + len(pairs[0])
     found, scores = _room(found, scores, end)
-    found[filled:end], scores[filled:end] = pairs
+    put(pairs[0], found, filled)
+    put(pairs[1], scores, filled)
     return found, scores, end
 
 
@@ -179,5 +185,6 @@ def _room(found: Rows, scores: Floats, count: int) -> Pairs:
     if count <= len(found):
         return found, scores
     longer, more = np.empty(2 * count, np.int64), np.empty(2 * count)
-    longer[: len(found)], more[: len(scores)] = found, scores
+    put(found, longer, 0)
+    put(scores, more, 0)
     return longer, more

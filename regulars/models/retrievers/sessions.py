@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from regulars.ids import Rows
 from regulars.models.history import Known
+from regulars.models.retrievers.kernels import SUMS
 from regulars.models.retrievers.reach_kernels import Visits, of_visits
 from regulars.models.retrievers.reached import Reached, best, scores_at
 
@@ -54,7 +55,8 @@ class Sessions:
 
     def all_reached(self, known: Known, *, nearest: int = NEAREST) -> dict[str, Reached]:
         """As ``reached``; times the product's rarity, as the paper has it; only close after the product that both hold."""
-        found = of_visits(latest_of(known), self.arrays, nearest, RECENT, CLOSE)
+        room = SUMS.of(max(len(self.rarity), len(self.starts)))
+        found = of_visits(latest_of(known), self.arrays, nearest, RECENT, CLOSE, *room)
         return dict(zip(WAYS, found, strict=True))
 
     @cached_property

@@ -64,3 +64,13 @@ def test_a_visitors_vector_solves_the_normal_equations(factors: Factors, count: 
     left = factors.gram + (own * (confidence - 1)[:, None]).T @ own
     found = folded_in(factors.vectors, factors.gram, products, confidence)
     np.testing.assert_allclose(left @ found, own.T @ confidence, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 13, 64])
+def test_any_number_of_factors_is_solved_for(width: int) -> None:
+    rng = np.random.default_rng(width)
+    vectors, confidence = rng.normal(size=(40, width)).astype(np.float32), 1 + 9 * rng.random(40)
+    gram, own = np.eye(width) + 0.1, vectors.astype(float)
+    found = folded_in(vectors, gram, np.arange(40), confidence)
+    left = gram + (own * (confidence - 1)[:, None]).T @ own
+    np.testing.assert_allclose(found, np.linalg.solve(left, own.T @ confidence), rtol=1e-9)

@@ -18,7 +18,7 @@ from regulars.models.retrievers.kernels import (
     speaks_for,
 )
 from regulars.models.retrievers.visit_kernels import products_of_visits, visits_holding
-from regulars.models.selection import bound_of, descending, highest, reaching
+from regulars.models.selection import bound_of, descending, highest, merged, reaching
 
 SEEDS = st.integers(0, 10_000)
 
@@ -129,6 +129,15 @@ def test_scores_of_any_kind_are_put_in_order(seed: int) -> None:
 
 @settings(max_examples=30, deadline=None)
 @given(SEEDS)
+def test_merging_keeps_the_order_of_equals(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(0, 300))
+    for keys in (rng.integers(-3, 4, count), rng.normal(size=count).round(1)):
+        assert merged(keys).tolist() == np.argsort(keys, kind="stable").tolist()
+
+
+@settings(max_examples=30, deadline=None)
+@given(SEEDS)
 def test_columns_hold_what_is_looked_up_alone(seed: int) -> None:
     rng = np.random.default_rng(seed)
     parts = [np.flatnonzero(rng.random(500) < share) for share in (0.0, 0.02, 0.9, 0.3)]
@@ -179,9 +188,30 @@ def test_products_of_alike_visits_by_hand() -> None:
 def test_the_newest_visits_that_hold_a_product_by_hand() -> None:
     """The current visit is 0, 1. Product 0 is in visits 9 and 4, product 1 in 9, 7 and 2; three are looked at."""
     starts, postings = np.array([0, 2, 5]), np.array([9, 4, 9, 7, 2], np.int32)
-    held, likeness = visits_holding(np.array([0, 1]), starts, postings, 3)
+    sums, touched = SUMS.of(10)
+    held, likeness = visits_holding(np.array([0, 1]), starts, postings, 3, sums, touched)
     assert (held.tolist(), likeness.tolist()) == ([9, 7, 4], [1.5, 1.0, 0.5])
-    assert visits_holding(np.zeros(0, np.int64), starts, postings, 3)[0].tolist() == []
+    assert visits_holding(np.zeros(0, np.int64), starts, postings, 3, sums, touched)[0].tolist() == []
+
+
+@settings(max_examples=60, deadline=None)
+@given(SEEDS)
+def test_the_newest_visits_that_hold_a_product_of_many(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    visits, products = int(rng.integers(1, 400)), int(rng.integers(1, 10))
+    lists = [
+        np.sort(rng.choice(visits, int(rng.integers(0, visits + 1)), replace=False))[::-1] for _ in range(products)
+    ]
+    starts, recent = np.cumsum([0, *map(len, lists)]), int(rng.integers(1, 200))
+    sums, touched = SUMS.of(visits)
+    visit = rng.permutation(products)
+    held, likeness = visits_holding(visit, starts, np.concatenate(lists).astype(np.int32), recent, sums, touched)
+    late = {one: sum((at + 1) / products for at, p in enumerate(visit) if one in lists[p]) for one in range(visits)}
+    wanted = [one for one in range(visits - 1, -1, -1) if late[one]][:recent]
+    assert held.tolist() == wanted
+    np.testing.assert_allclose(likeness, [late[one] for one in wanted])
+    assert not sums.any()
+    assert not touched.any()
 
 
 def test_who_speaks_for_a_product_is_the_first_of_the_strongest() -> None:
