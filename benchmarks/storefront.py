@@ -215,8 +215,7 @@ def _over_http(
     yield {"task": f"durable events, batches of {BATCH}", "per_second": events}
     if env:
         yield _further_worker(wrk, shop, key)
-    workers = 2 if env else 1
-    with _served(workers) as (address, _):
+    with _served(1) as (address, _):
         until_idle()
         rate = OFFERED.get(products, 400)
         words = [sys.executable, "-m", "benchmarks.open_loop", address, key, names, "--rate", rate]
@@ -225,7 +224,7 @@ def _over_http(
         degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]
         yield {
             "task": "open loop",
-            "workers": workers,
+            "workers": 1,
             "offered_per_second": rate,
             "degrees": degrees,
             **json.loads(told),

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from regulars.errors import StoreError
 from regulars.settings import Settings
 from serving.champions import Champions
+from serving.gate import Gate
 from serving.lag import Lag
 from serving.limits import Rate
 from serving.metrics import WAITED
@@ -36,7 +37,7 @@ SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the lo
 # thresholds of the garbage collector: young objects about every 200 answers to who is new, all about every 20,000
 COLLECTED = (10_000, 100, 1)
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
-PATIENT = 0.3  # share of the time budget: there are several places to wait at, and then there is the work
+PATIENT = 0.2  # share of the time budget: there are several places to wait at, and then there is the work
 
 T = TypeVar("T")
 
@@ -80,6 +81,7 @@ class Live:
     answering: Slots = field(default_factory=lambda: Slots(ANSWERED_AT_ONCE, observe=WAITED.observe))
     rankers: Rankers = field(init=False)
     lag: Lag = field(default_factory=Lag)
+    gate: Gate = field(init=False)
     looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
     told: int = 0  # the number of the newest change that the shelf holds
     _refreshing: Lock = field(default_factory=Lock)
@@ -89,6 +91,7 @@ class Live:
         self.per_key, self.per_address = Rate(self.settings.rate_per_key), Rate(self.settings.rate_per_address)
         self.budget = Budget(self.settings.time_budget_ms / 1_000)
         self.rankers = Rankers(self.settings.rankers, observe=WAITED.observe)
+        self.gate = Gate(self.lag)
         self.writer = GroupWriter(self.store)
         self.reader = None if self.store.is_sqlite else GroupReader(self.store)
         self.shown = ShownLog(self.store, self.writer)
@@ -208,12 +211,11 @@ class Live:
         """How many recommendations wait to be begun."""
         return self.answering.waiting + self.rankers.waiting
 
-    @property
-    def crowded(self) -> bool:
-        """Whether an answer would wait for so long that it is better not begun."""
+    def crowded(self, waited: float = 0.0) -> bool:
+        """Whether an answer that waited for its turn would wait for so long in all that it is better not begun."""
         waiting = self.rankers if self.rankers else self.answering
         there_and_back = 2 * self.lag.seconds  # until it is asked, and until its answer is looked at
-        return waiting.expected_wait + there_and_back > self._patience
+        return waited + waiting.expected_wait + there_and_back > self._patience
 
     @property
     def _patience(self) -> float:
@@ -222,7 +224,7 @@ class Live:
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than 0.3 of the time budget
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than a fifth of the time budget
         is not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait

@@ -261,9 +261,25 @@ async def _answered(
     worker: Live, pending: Pending, asked: Asked, ask: Callable[[Caller], list[Question]], *, whole_page: bool
 ) -> Response:
     """``ask`` says what is asked, once it is known who does."""
+    came = time.perf_counter()
+    async with worker.gate:
+        return await _answered_now(
+            worker, pending, asked, ask, whole_page=whole_page, waited=time.perf_counter() - came
+        )
+
+
+async def _answered_now(
+    worker: Live,
+    pending: Pending,
+    asked: Asked,
+    ask: Callable[[Caller], list[Question]],
+    *,
+    whole_page: bool,
+    waited: float,
+) -> Response:
     began, told = time.perf_counter(), (asked.customer_id, asked.anonymous_id, asked.session_id)
     sources = None if worker.shelf is None else _sources(worker)
-    read = not worker.crowded
+    read = not worker.crowded(waited)
     try:
         key, *found = await worker.rows(
             pending.asked, *(() if sources is None else looks(sources.shelf, told, published=read))
@@ -277,7 +293,7 @@ async def _answered(
     repeated = None if whole_page else repeat(sources, visitor, questions[0])
     if repeated is not None:
         return _json(repeated)
-    crowded = worker.crowded or not read
+    crowded = worker.crowded(waited) or not read
     if not crowded:
         await _weighed_beside(worker, sources, visitor, questions)
     asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])

@@ -24,9 +24,9 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
-from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
 from serving.store.prepared import Asked, Found, Prepared, rows_inside, rows_of_each
+from serving.store.recordset import insert_from_recordset, recordset
 from serving.store.schema import events, identities, nameless, state, with_products
 
 COMPACTED = "compacted_events"
@@ -72,7 +72,7 @@ def add_events(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
 
 
 def _written_at_once(connection: Connection, rows: Sequence[EventRow]) -> list[bool]:
-    *_, found = rows_inside(connection, *_numbering(connection), (_ALL, arrays(events, _COLUMNS, rows)))
+    *_, found = rows_inside(connection, *_numbering(connection), (_ALL, recordset(events, _COLUMNS, rows)))
     fresh = set(found)
     added = []
     for row in rows:
@@ -89,7 +89,7 @@ def _written_one_by_one(connection: Connection, rows: Sequence[EventRow]) -> lis
 
 _COLUMNS = tuple(field.name for field in fields(EventRow))
 _ALL = Prepared(
-    insert_from_arrays(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
+    insert_from_recordset(events, _COLUMNS).on_conflict_do_nothing().returning(events.c.origin, events.c.message_id)
 )
 _ONE = Prepared(sqlite.insert(events).values({name: bindparam(name) for name in _COLUMNS}).on_conflict_do_nothing())
 

@@ -4,9 +4,8 @@ PostgreSQL is handed several of them at once (libpq's pipeline mode): each way t
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import CompoundSelect, Connection, Dialect, Insert, Select
 from sqlalchemy.types import TypeEngine
@@ -38,7 +37,7 @@ class Prepared:
         return self._compiled.get(dialect.name) or self._compile(dialect)
 
     def _compile(self, dialect: Dialect) -> "_Compiled":
-        compiled = self._query.compile(dialect=dialect)
+        compiled = self._query.compile(dialect=_as_handed(dialect))
         binds = {name: _type(bind.type, dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
         columns = () if isinstance(self._query, Insert) else self._query.selected_columns
         made = _Compiled(
@@ -80,16 +79,13 @@ def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around
     first = len(around[:1])
     if around:
         told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
-    sqlite = dialect.name == "sqlite"
-    rows = [connection.execute(*one).fetchall() for one in told] if sqlite else _at_once(connection, told)
+    if dialect.name == "sqlite":
+        rows = [connection.execute(*one).fetchall() for one in told]
+    else:
+        from serving.store.pipeline import rows_at_once  # noqa: PLC0415 - its driver is an extra
+
+        rows = rows_at_once(connection, told)
     return [one.converted(found) for one, found in zip(compiled, rows[first : first + len(asked)], strict=True)]
-
-
-def _at_once(connection: Any, told: Sequence[tuple[str, Any]]) -> list[Found]:
-    """The rows of each statement, from PostgreSQL."""
-    with connection.pipeline() if len(told) > 1 else nullcontext():
-        cursors = [connection.execute(*one) for one in told]
-    return [cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 @dataclass(frozen=True)
@@ -117,6 +113,14 @@ class _Compiled:
             )
             for row in rows
         ]
+
+
+def _as_handed(dialect: Dialect) -> Dialect:
+    """The dialect, with parameters as PostgreSQL itself takes them."""
+    if dialect.name == "sqlite":
+        return dialect
+    numbered: Dialect = cast(Any, type(dialect))(paramstyle="numeric_dollar")
+    return numbered
 
 
 def _type(declared: TypeEngine[Any], dialect: Dialect) -> TypeEngine[Any]:

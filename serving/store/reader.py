@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from queue import SimpleQueue
 from threading import Thread
+from typing import Any
 
 from serving.store.database import Store
 from serving.store.prepared import Asked, Found, rows_of_each
 from serving.store.writer import Overloaded, those_together
 
-THREADS = 2  # one reads what came while the other one waits
 MOST_TOGETHER = 32
 MOST_WAITING = 2_048
 PATIENCE_S = 5.0
@@ -21,10 +21,11 @@ class _Look:
     asked: Sequence[Asked]
     loop: asyncio.AbstractEventLoop
     found: asyncio.Future[list[Found]]
+    came: float
 
 
 class GroupReader:
-    """Threads that read for an event loop: the statements of up to 32 looks are one way to the server and back.
+    """A thread that reads for an event loop: the statements of up to 32 looks are one way to the server and back.
 
     Where one of them fails, each look is tried again alone, so that it fails alone.
     """
@@ -32,19 +33,19 @@ class GroupReader:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._waiting = SimpleQueue[_Look | None]()
-        self._threads = [Thread(target=self._work, name=f"reader-{number}", daemon=True) for number in range(THREADS)]
+        self._looks: dict[_Look, None] = {}
+        self._watch: asyncio.TimerHandle | None = None
+        self._watched: asyncio.AbstractEventLoop | None = None
+        self._thread = Thread(target=self._work, name="reader", daemon=True)
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        self._thread.start()
 
     def stop(self) -> None:
         """Read for who waits, then end."""
-        for _ in self._threads:
-            self._waiting.put(None)
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join()
+        self._waiting.put(None)
+        if self._thread.is_alive():
+            self._thread.join()
 
     async def rows(self, *asked: Asked) -> list[Found]:
         """The rows of each SELECT, as they are committed by now.
@@ -55,13 +56,26 @@ class GroupReader:
         if self._waiting.qsize() >= MOST_WAITING:
             raise Overloaded
         loop = asyncio.get_running_loop()
-        look = _Look(asked, loop, loop.create_future())
+        look = _Look(asked, loop, loop.create_future(), loop.time())
+        self._looks[look] = None
         self._waiting.put(look)
+        if self._watch is None or self._watched is not loop:
+            self._watch, self._watched = loop.call_later(PATIENCE_S, self._look, loop), loop
         try:
-            async with asyncio.timeout(PATIENCE_S):
-                return await look.found
-        except TimeoutError:
-            raise Overloaded from None
+            return await look.found
+        finally:
+            self._looks.pop(look, None)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up those that came too long ago; one timer for all, since a timer each takes as long as asking."""
+        now, self._watch = loop.time(), None
+        for look in [look for look in self._looks if look.loop is loop]:  # the oldest first
+            if look.found.done():
+                continue
+            if now - look.came < PATIENCE_S:
+                self._watch = loop.call_later(look.came + PATIENCE_S - now, self._look, loop)
+                return
+            look.found.set_exception(Overloaded())
 
     def _work(self) -> None:
         for together in those_together(self._waiting, MOST_TOGETHER):
@@ -69,7 +83,7 @@ class GroupReader:
 
     def _read(self, together: Sequence[_Look]) -> None:
         try:
-            found = iter(rows_of_each(self._store, *(asked for look in together for asked in look.asked)))
+            found = self._rows(together)
         except Exception as error:
             if len(together) == 1:
                 _tell([(together[0], error)])
@@ -77,7 +91,23 @@ class GroupReader:
             for look in together:
                 self._read([look])
             return
-        _tell([(look, [next(found) for _ in look.asked]) for look in together])
+        _tell(list(zip(together, found, strict=True)))
+
+    def _rows(self, together: Sequence[_Look]) -> list[list[Found]]:
+        """What each look finds; what several ask alike, such as for the key of a shop's pages, is asked once."""
+        places: dict[tuple[Any, ...], int] = {}
+        distinct: list[Asked] = []
+        of_look = []
+        for look in together:
+            own = []
+            for asked in look.asked:
+                place = places.setdefault((asked[0], *asked[1].values()), len(distinct))
+                if place == len(distinct):
+                    distinct.append(asked)
+                own.append(place)
+            of_look.append(own)
+        found = rows_of_each(self._store, *distinct)
+        return [[found[place] for place in own] for own in of_look]
 
 
 def _tell(told: Sequence[tuple[_Look, list[Found] | Exception]]) -> None:

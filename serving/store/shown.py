@@ -1,5 +1,6 @@
 """Recommendations given: to whom and what; what a next page may not show again."""
 
+import asyncio
 import json
 import logging
 import time
@@ -13,9 +14,9 @@ from typing import Any
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, type_coerce
 from sqlalchemy.dialects import postgresql, sqlite
 
-from serving.store.arrays import arrays, insert_from_arrays
 from serving.store.database import Store
-from serving.store.prepared import Prepared
+from serving.store.prepared import Prepared, rows_inside
+from serving.store.recordset import insert_from_recordset, recordset
 from serving.store.schema import EPOCH, shown_counts, shown_recommendations
 from serving.store.writer import GroupWriter, Overloaded
 
@@ -58,7 +59,7 @@ class ShownLog:
         self._waiting: dict[str, ShownRow] = {}
         self._taken: dict[str, ShownRow] = {}
         self._write: Future[Any] | None = None
-        self._begun: Timer | None = None
+        self._begun = False
         self._lock = Lock()
         self.dropped = 0
 
@@ -84,7 +85,7 @@ class ShownLog:
     def flush(self) -> "Future[Any] | None":
         """Let the writer begin with what waits, where it has not begun; what is under way, None where nothing is."""
         with self._lock:
-            self._begun = None
+            self._begun = False
             if self._write is not None or not self._waiting:
                 return self._write
             rows = list(self._waiting.values())
@@ -98,11 +99,15 @@ class ShownLog:
 
     def _begin(self) -> None:
         """Let a write begin soon, where none will; holding the lock."""
-        if self._store.is_sqlite or self._write is not None or self._begun is not None or not self._waiting:
+        if self._store.is_sqlite or self._write is not None or self._begun or not self._waiting:
             return
-        self._begun = Timer(TOGETHER_S, self.flush)
-        self._begun.daemon = True
-        self._begun.start()
+        self._begun = True
+        try:
+            asyncio.get_running_loop().call_later(TOGETHER_S, self.flush)
+        except RuntimeError:  # in a thread
+            timer = Timer(TOGETHER_S, self.flush)
+            timer.daemon = True
+            timer.start()
 
     def settle(self) -> None:
         """Return once everything that was added is written.
@@ -144,7 +149,7 @@ def shown_after(store: Store, at: datetime, recommendation_id: str, *, limit: in
 def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:
     """Write what was shown, inside a transaction."""
     if connection.dialect.name == "postgresql":
-        connection.execute(_ALL, arrays(shown_recommendations, _COLUMNS, rows))
+        rows_inside(connection, (_ALL, recordset(shown_recommendations, _COLUMNS, rows)))
     else:
         one, driver = _ONE.for_driver(connection.dialect), connection.connection.driver_connection
         assert driver is not None
@@ -152,7 +157,7 @@ def add_shown(connection: Connection, rows: Sequence[ShownRow]) -> None:
 
 
 _COLUMNS = tuple(field.name for field in fields(ShownRow))
-_ALL = insert_from_arrays(shown_recommendations, _COLUMNS)
+_ALL = Prepared(insert_from_recordset(shown_recommendations, _COLUMNS))
 _ONE = Prepared(insert(shown_recommendations).values({name: bindparam(name) for name in _COLUMNS}))
 
 

@@ -12,7 +12,7 @@ from serving.store import open_store
 from serving.store import reader as module
 from serving.store.database import Store
 from serving.store.events import by_visitor, touched_in
-from serving.store.prepared import Asked
+from serving.store.prepared import Asked, Found, rows_of_each
 from serving.store.published import history_asked
 from serving.store.reader import GroupReader
 from serving.store.writer import Overloaded
@@ -54,6 +54,29 @@ def test_each_of_many_looks_gets_what_it_asked_for(store: Store, reader: GroupRe
         return await asyncio.gather(*map(look, range(len(keys))))
 
     assert asyncio.run(all_of_them()) == [f"reader {number}" for number in range(100)]
+
+
+def test_what_several_ask_alike_is_asked_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    key, handed, reader = create_key(store, scope="lists", label="one for all", now=NOW).key, [], GroupReader(store)
+
+    def noted(store: Store, *asked: Asked) -> list[Found]:
+        handed.append(len(asked))
+        return rows_of_each(store, *asked)
+
+    monkeypatch.setattr(module, "rows_of_each", noted)
+
+    async def all_of_them() -> list[list[Found]]:
+        looks = [asyncio.ensure_future(reader.rows(key_asked(key), of_visitor(name))) for name in ("v", "w", "v")]
+        await asyncio.sleep(0)  # all wait
+        reader.start()
+        return await asyncio.gather(*looks)
+
+    for found in asyncio.run(all_of_them()):
+        row = valid_key_in(found[0])
+        assert row is not None
+        assert (row.label, found[1]) == ("one for all", [])
+    assert handed == [3]  # the key, and two visitors
+    reader.stop()
 
 
 def test_a_look_that_fails_fails_alone(store: Store, reader: GroupReader) -> None:
