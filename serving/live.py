@@ -37,7 +37,8 @@ SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the lo
 # thresholds of the garbage collector: young objects about every 200 answers to who is new, all about every 20,000
 COLLECTED = (10_000, 100, 1)
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
-PATIENT = 0.2  # share of the time budget: there are several places to wait at, and then there is the work
+# shares of the time budget that may go by before a turn, and that those whose turn it is may wait for each other
+BEFORE_ONES_TURN, IN_TURN = 0.2, 0.5
 
 T = TypeVar("T")
 
@@ -212,23 +213,20 @@ class Live:
         return self.answering.waiting + self.rankers.waiting
 
     def crowded(self, waited: float = 0.0) -> bool:
-        """Whether an answer that waited for its turn would wait for so long in all that it is better not begun."""
+        """Whether an answer that ``waited`` for its turn is better not begun, or would wait for too long once it is."""
         waiting = self.rankers if self.rankers else self.answering
         there_and_back = 2 * self.lag.seconds  # until it is asked, and until its answer is looked at
-        return waited + waiting.expected_wait + there_and_back > self._patience
-
-    @property
-    def _patience(self) -> float:
-        return PATIENT * self.budget.seconds
+        in_turn = waiting.expected_wait + there_and_back
+        return waited > BEFORE_ONES_TURN * self.budget.seconds or in_turn > IN_TURN * self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than a fifth of the time budget
-        is not left to wait: it is answered at once, without ranking.
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than half of the time budget is
+        not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait
-        if expected > self._patience:
+        if expected > IN_TURN * self.budget.seconds:
             return await self.look(partial(make, expected, POPULAR))
         return await self.answering.run(lambda waited: make(waited, FULL))
 
