@@ -29,6 +29,7 @@ from regulars.models.history_kernels import (
 Floats = NDArray[np.float64]
 
 NEWEST = 500
+LONG = 2 * NEWEST  # from there on a history is read from its end
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 LEAST_DAYS = 3
 
@@ -126,15 +127,31 @@ class Told:
         return found
 
 
-def told_history(history: History, ids: IdMap) -> Told:
-    """``history`` in rows of ``ids``."""
+def told_history(history: History, ids: IdMap, *, moment: int | None = None) -> Told:
+    """``history`` in rows of ``ids``; with a ``moment`` of a long one only the end, as far as it is read then."""
+    if moment is not None and len(history.occurred_at) > LONG:
+        history = _end_of(history, ids, moment)
     at = np.asarray(history.occurred_at, dtype=np.int64)
     return Told(ids.rows(history.product_ids), at, _KINDS.rows(history.kinds))
 
 
+def _end_of(history: History, ids: IdMap, moment: int) -> History:
+    """As much of the end as holds the newest 500 interactions before ``moment`` that say anything."""
+    first, count = len(history.occurred_at), 0
+    while first > 0 and count < NEWEST:
+        last, first = first, max(0, first - LONG)
+        part = told_history(_between(history, first, last), ids)
+        count += int(np.count_nonzero((part.rows >= 0) & (part.at < moment) & (_STRENGTH[part.kinds] > 0)))
+    return _between(history, first, len(history.occurred_at))
+
+
+def _between(history: History, first: int, last: int) -> History:
+    return History(history.product_ids[first:last], history.occurred_at[first:last], history.kinds[first:last])
+
+
 def known_history(history: History, ids: IdMap, *, moment: int) -> Known:
     """``history`` before ``moment`` (seconds), without products that ``ids`` does not hold."""
-    return told_history(history, ids).known(moment)
+    return told_history(history, ids, moment=moment).known(moment)
 
 
 def known_rows(rows: Rows, at: NDArray[np.int64], bought: NDArray[np.bool_], strength: Floats, *, moment: int) -> Known:

@@ -113,7 +113,7 @@ class Recommender:
         """What ``weigh`` reads of a history: arrays that another process with the same model can weigh."""
         if context.placement == "order":
             history = _with_order(history, context)
-        return told_history(history, self.retrieval.ids)
+        return told_history(history, self.retrieval.ids, moment=context.moment)
 
     def weigh_told(self, told: Told, context: Context) -> Weighed:
         """``weigh`` of what ``told`` gave for the same context; of that it reads the moment, the placement, the products of
