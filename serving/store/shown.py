@@ -1,6 +1,5 @@
 """Recommendations given: to whom and what; what a next page may not show again."""
 
-import asyncio
 import json
 import logging
 import time
@@ -59,7 +58,7 @@ class ShownLog:
         self._waiting: dict[str, ShownRow] = {}
         self._taken: dict[str, ShownRow] = {}
         self._write: Future[Any] | None = None
-        self._begun = False
+        self._begun: Timer | None = None
         self._lock = Lock()
         self.dropped = 0
 
@@ -85,7 +84,7 @@ class ShownLog:
     def flush(self) -> "Future[Any] | None":
         """Let the writer begin with what waits, where it has not begun; what is under way, None where nothing is."""
         with self._lock:
-            self._begun = False
+            self._begun = None
             if self._write is not None or not self._waiting:
                 return self._write
             rows = list(self._waiting.values())
@@ -99,15 +98,11 @@ class ShownLog:
 
     def _begin(self) -> None:
         """Let a write begin soon, where none will; holding the lock."""
-        if self._store.is_sqlite or self._write is not None or self._begun or not self._waiting:
+        if self._store.is_sqlite or self._write is not None or self._begun is not None or not self._waiting:
             return
-        self._begun = True
-        try:
-            asyncio.get_running_loop().call_later(TOGETHER_S, self.flush)
-        except RuntimeError:  # in a thread
-            timer = Timer(TOGETHER_S, self.flush)
-            timer.daemon = True
-            timer.start()
+        self._begun = Timer(TOGETHER_S, self.flush)
+        self._begun.daemon = True
+        self._begun.start()
 
     def settle(self) -> None:
         """Return once everything that was added is written.
