@@ -7,9 +7,10 @@ the moment it was due, so that a server that falls behind is not spared (Tene, H
 """
 
 import argparse
-import asyncio
 import json
-import re
+import selectors
+import socket
+import time
 import uuid
 from collections import Counter, deque
 from itertools import cycle
@@ -20,91 +21,116 @@ import numpy as np
 
 MOST_CONNECTIONS = 256
 PATIENCE_S = 20.0
-LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")
+READ_AT_ONCE = 65_536
+LENGTH = b"content-length:"
+BETWEEN = b"\r\n\r\n"
+
+Asked = tuple[str, bytes, float]  # what for, the request, when it was due (seconds of the monotonic clock)
 
 
-class Connection(asyncio.Protocol):
+class Connection:
     """One connection, on which one request at a time is waiting for its answer."""
 
-    def __init__(self, load: "Load") -> None:
-        self.load, self.transport, self.got = load, None, b""
-        self.asked: tuple[str, float] | None = None
+    def __init__(self, address: tuple[str, int]) -> None:
+        self.socket = socket.create_connection(address)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket.setblocking(False)
+        self.asked: Asked | None = None
+        self.got = b""
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+    def ask(self, asked: Asked) -> None:
+        self.asked, self.got = asked, b""
+        self.socket.sendall(asked[1])  # less than what the system keeps for a connection, so that it need not wait
 
-    def ask(self, task: str, request: bytes, due: float) -> None:
-        assert self.transport is not None
-        self.asked, self.got = (task, due), b""
-        self.transport.write(request)
-
-    def data_received(self, data: bytes) -> None:
-        self.got += data
-        head, between, body = self.got.partition(b"\r\n\r\n")
-        found = LENGTH.search(head) if between else None
-        if found and len(body) >= int(found[1]):
-            self._answered(head.split(maxsplit=2)[1].decode())
-            self.load.free(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._answered("connection lost")
-        self.load.lost(self)
-
-    def _answered(self, status: str) -> None:
-        if self.asked is not None:
-            task, due = self.asked
-            self.asked = None
-            self.load.answered(task, status, due)
+    def status(self) -> str | None:
+        """The status of an answer that is here as a whole by now; raises OSError where the connection is lost."""
+        part = self.socket.recv(READ_AT_ONCE)
+        if not part:
+            raise ConnectionError
+        self.got += part
+        end = self.got.find(BETWEEN)
+        if end < 0:
+            return None
+        head = self.got[:end].lower() + b"\r\n"
+        at = head.find(LENGTH) + len(LENGTH)
+        length = int(head[at : head.index(b"\r\n", at)])
+        return head[9:12].decode() if len(self.got) >= end + len(BETWEEN) + length else None
 
 
 class Load:
     """Connections to one server, opened as they are needed, and what came of the requests."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
+        self.address = host, port
+        self.ready = selectors.DefaultSelector()
         self.idle: list[Connection] = []
-        self.waiting: deque[tuple[str, bytes, float]] = deque()
-        self.opened = 0
+        self.waiting: deque[Asked] = deque()
+        self.asking: set[Connection] = set()
         self.took: dict[str, list[float]] = {}
         self.statuses: Counter[str] = Counter()
-        self.loop = asyncio.get_running_loop()
 
-    def ask(self, task: str, request: bytes, due: float) -> None:
-        """Send ``request`` now, or once a connection is free; its answer's time counts from ``due`` (the loop's clock)."""
-        if self.idle:
-            self.idle.pop().ask(task, request, due)
+    @property
+    def pending(self) -> bool:
+        """Whether something was asked and is not answered."""
+        return bool(self.waiting) or len(self.idle) < len(self.asking)
+
+    def ask(self, asked: Asked) -> None:
+        """Send the request now, or once a connection is free."""
+        if not self.idle and len(self.asking) < MOST_CONNECTIONS:
+            self._open()
+        if not self.idle:
+            self.waiting.append(asked)
             return
-        self.waiting.append((task, request, due))
-        if self.opened < MOST_CONNECTIONS:
-            self.opened += 1
-            self.loop.create_task(self._open())
+        one = self.idle.pop()
+        try:
+            one.ask(asked)
+        except OSError:
+            self._lost(one)
 
-    def free(self, one: Connection) -> None:
-        if self.waiting:
-            one.ask(*self.waiting.popleft())
-        else:
-            self.idle.append(one)
+    def look(self, seconds: float) -> None:
+        """Take what answers come within ``seconds``, at least those that are here."""
+        for key, _ in self.ready.select(seconds):
+            one: Connection = key.data
+            try:
+                status = one.status()
+            except OSError:
+                self._lost(one)
+                continue
+            if status is not None:
+                self._answered(one, status)
+                self.idle.append(one)
+            while self.waiting and self.idle:
+                self.ask(self.waiting.popleft())
 
-    def lost(self, one: Connection) -> None:
-        self.opened -= 1
+    def give_up(self) -> None:
+        """Count what has no answer by now."""
+        for task, _, _ in (*self.waiting, *(one.asked for one in self.asking if one.asked is not None)):
+            self.statuses[f"{task} without an answer"] += 1
+
+    def _open(self) -> None:
+        try:
+            one = Connection(self.address)
+        except OSError:  # what is asked is answered by it only where no other connection ever is
+            return
+        self.asking.add(one)
+        self.idle.append(one)
+        self.ready.register(one.socket, selectors.EVENT_READ, one)
+
+    def _lost(self, one: Connection) -> None:
+        if one.asked is not None:
+            self._answered(one, "connection lost")
+        self.ready.unregister(one.socket)
+        one.socket.close()
+        self.asking.discard(one)
         if one in self.idle:
             self.idle.remove(one)
 
-    def answered(self, task: str, status: str, due: float) -> None:
+    def _answered(self, one: Connection, status: str) -> None:
+        assert one.asked is not None
+        task, _, due = one.asked
+        one.asked = None
         self.statuses[f"{task} {status}"] += 1
-        self.took.setdefault(task, []).append(1_000 * (self.loop.time() - due))
-
-    async def _open(self) -> None:
-        try:
-            _, one = await self.loop.create_connection(lambda: Connection(self), self.host, self.port)
-        except OSError as error:
-            self.opened -= 1
-            if self.waiting:
-                task, _, due = self.waiting.popleft()
-                self.answered(task, type(error).__name__, due)
-            return
-        self.free(one)
+        self.took.setdefault(task, []).append(1_000 * (time.monotonic() - due))
 
 
 def main() -> None:
@@ -117,7 +143,7 @@ def main() -> None:
     parser.add_argument("--events", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     asked = parser.parse_args()
-    load = asyncio.run(_run(asked, asked.names.read_text().split()))
+    load = _run(asked, asked.names.read_text().split())
     print(json.dumps({
         "statuses": dict(load.statuses),
         **{f"{task}_{name}_ms": float(np.quantile(times, share)) for task, times in load.took.items()
@@ -126,23 +152,24 @@ def main() -> None:
     }))  # fmt: skip
 
 
-async def _run(asked: argparse.Namespace, names: list[str]) -> Load:
+def _run(asked: argparse.Namespace, names: list[str]) -> Load:
     load = Load(str(urlsplit(asked.address).hostname), int(urlsplit(asked.address).port or 80))
-    rng, loop, who = np.random.default_rng(0), asyncio.get_running_loop(), cycle(names)
+    rng, who = np.random.default_rng(0), cycle(names)
     arrivals = sorted(
         (float(at), task)
         for task, rate in (("ask", asked.rate), ("event", asked.events))
         for at in np.cumsum(rng.exponential(1 / rate, int(rate * asked.seconds)) if rate else [])
     )
-    began = loop.time() + 0.1
+    began = time.monotonic() + 0.1
     for at, task in arrivals:
-        wait = began + at - loop.time()
-        if wait > 0:
-            await asyncio.sleep(wait)
+        load.look(max(began + at - time.monotonic(), 0))
+        while (wait := began + at - time.monotonic()) > 0:
+            load.look(wait)
         made = _question(next(who), asked.key) if task == "ask" else _event(next(who), asked.key)
-        load.ask(task, made, began + at)
-    while sum(load.statuses.values()) < len(arrivals) and loop.time() < began + asked.seconds + PATIENCE_S:
-        await asyncio.sleep(0.05)
+        load.ask((task, made, began + at))
+    while load.pending and time.monotonic() < began + asked.seconds + PATIENCE_S:
+        load.look(0.05)
+    load.give_up()
     return load
 
 

@@ -97,6 +97,7 @@ def create_app(
         static_url="/docs/static",
         telemetry=NO_TELEMETRY,
     )
+    app.add_middleware(Straight, routers=[part.router for part in PARTS])
     app.add_middleware(Sizes)
     app.add_middleware(
         CORSMiddleware,
@@ -107,7 +108,6 @@ def create_app(
     )
     app.add_middleware(Measured)
     add_problem_handlers(app)
-    app.router.routes.insert(0, Straight(part.router for part in PARTS))
     for part in PARTS:
         app.include_router(part.router)
     return app

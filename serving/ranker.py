@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +24,13 @@ from regulars.errors import RegularsError
 from regulars.models.asking import Answer, Context, Recommendation
 from regulars.models.history import Told
 from regulars.models.recommender import Chosen, Recommender, Weighed
+from serving.services.given import Sketch, sketch
 from serving.wire import LENGTH, Arrays, packed, unpacked
 
 MASKS = 32
 AT_ONCE = 1 << 20
 
 Mask = NDArray[np.bool_]
-Answered = tuple[Weighed, float]
 
 log = logging.getLogger(__name__)
 
@@ -39,14 +39,23 @@ class RankerLost(RegularsError):
     """A ranker ended, failed or did not answer in time; the question can be weighed elsewhere."""
 
 
+class Answered(NamedTuple):
+    """What a ranker weighed, the seconds of a processor that it took, and what is given, where it was asked to sketch that."""
+
+    weighed: Weighed
+    seconds: float
+    sketched: Sketch | None
+
+
 @dataclass(frozen=True, eq=False)
 class Asked:
     """A question for ``n`` products to a ranker; ``answer`` will hold what it weighed and, where the context steers nothing,
-    chose, and the seconds of a processor that it took."""
+    chose: in ``Weighed.chosen``, or as a ``sketch``."""
 
     told: Told
     context: Context
     n: int
+    sketch: bool
     answer: asyncio.Future[Answered]
     came: float
 
@@ -76,7 +85,7 @@ class Ranker:
             self._began = time.perf_counter()
         self.asked.append(one)
         number, mask = self._masks.told(one.context.allowed)
-        said = _said(one.context, one.n) | {"mask": number}
+        said = _said(one.context, one.n) | {"mask": number, "sketch": one.sketch}
         arrays = [one.told.rows, one.told.at, one.told.kinds, *(() if mask is None else (mask,))]
         try:
             self._socket.sendall(packed(said, arrays))
@@ -193,16 +202,17 @@ def _asked(said: dict[str, Any], mask: Mask | None) -> Context:
 
 def _chosen(answer: Answer) -> list[Any]:
     """``answer`` as JSON takes it."""
-    return [answer.fallback, [list(vars(item).values()) for item in answer.items]]
+    return [answer.fallback, [list(item) for item in answer.items]]
 
 
 def _answered(asked: Asked, told: dict[str, Any], arrays: Arrays) -> Answered:
     """What a ranker answered to ``asked``."""
-    chosen = told["chosen"]
+    chosen, sketched = told["chosen"], told["sketch"]
     if chosen is not None:
         items = tuple(Recommendation(*values) for values in chosen[1])
         chosen = Chosen(asked.context, asked.n, Answer(items, chosen[0]))
-    return Weighed(asked.told, asked.context.moment, *arrays, chosen), told["seconds"]
+    weighed = Weighed(asked.told, asked.context.moment, *arrays, chosen)
+    return Answered(weighed, told["seconds"], None if sketched is None else Sketch(*sketched))
 
 
 def _answer_all(model: Recommender, questions: socket.socket) -> NoReturn:
@@ -230,10 +240,16 @@ def _weighed(model: Recommender, masks: _Masks, said: dict[str, Any], arrays: Ar
     began = time.thread_time()
     try:
         found = model.weigh_told(Told(rows, at, kinds), context)
-        chosen = None if n is None else _chosen(model.choose(found, context, n=n))
+        answer = None if n is None else model.choose(found, context, n=n)
+        sketched = chosen = None
+        if answer is not None and said["sketch"]:
+            sketched = list(sketch(answer, placement=context.placement, country=context.country))
+        elif answer is not None:
+            chosen = _chosen(answer)
     except Exception as error:
         return packed({"failed": f"{type(error).__name__}: {error}"}, [])
-    return packed({"seconds": time.thread_time() - began, "chosen": chosen}, [found.rows, found.scores])
+    told = {"seconds": time.thread_time() - began, "chosen": chosen, "sketch": sketched}
+    return packed(told, [found.rows, found.scores])
 
 
 def _received(questions: socket.socket) -> bytearray | None:

@@ -10,13 +10,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from statistics import median
 
 from regulars.models.asking import Context
 from regulars.models.history import Told
-from regulars.models.recommender import Recommender, Weighed
-from serving.ranker import Asked, Ranker, RankerLost
-from serving.slots import REMEMBERED
+from regulars.models.recommender import Recommender
+from serving.ranker import Answered, Asked, Ranker, RankerLost
+from serving.usual import Usual
 
 AHEAD = 2  # so that a ranker has the next question when it has answered one
 PATIENCE_S = 2.0
@@ -33,7 +32,7 @@ class Rankers:
         self._running: list[Ranker] = []
         self._ending: list[Ranker] = []  # of another model, while they have something to answer
         self._queue = deque[Asked]()
-        self._took = deque[float](maxlen=REMEMBERED)
+        self._took = Usual()
         self._not_before = 0.0
         self._watch: asyncio.TimerHandle | None = None
 
@@ -49,7 +48,7 @@ class Rankers:
     def expected_wait(self) -> float:
         """The seconds that who comes now would wait: those before them by what one takes in the middle."""
         before = len(self._queue) + sum(len(one.asked) for one in self._running)
-        return before * median(self._took) / self._count if before and self._took else 0.0
+        return before * self._took.seconds / self._count if self._count else 0.0
 
     def prepare(self, model: Recommender) -> None:
         """Have rankers of ``model``; those of another one end once they have answered what they were asked."""
@@ -66,15 +65,17 @@ class Rankers:
         missing = self._count - len(kept) if now >= self._not_before else 0
         self._running = kept + [Ranker(model, settled=self._settled) for _ in range(missing)]
 
-    async def weigh(self, model: Recommender, told: Told, context: Context, *, n: int) -> tuple[Weighed, float]:
-        """``model.weigh_told`` with ``n`` products of it chosen, where the context steers nothing; and the seconds of a
-        processor that it took.
+    async def weigh(
+        self, model: Recommender, told: Told, context: Context, *, n: int, sketch: bool = False
+    ) -> Answered:
+        """``model.weigh_told`` with ``n`` products of it chosen, where the context steers nothing: as ``Weighed.chosen``, or as a
+        ``sketch`` of what is given.
 
         Raises:
             RankerLost: where no ranker answers.
         """
         loop = asyncio.get_running_loop()
-        one = Asked(told, context, n, loop.create_future(), time.perf_counter())
+        one = Asked(told, context, n, sketch, loop.create_future(), time.perf_counter())
         self._queue.append(one)
         if model is not self._model:
             self.prepare(model)
@@ -93,7 +94,7 @@ class Rankers:
 
     def _settled(self, seconds: float | None) -> None:
         if seconds is not None:
-            self._took.append(seconds)
+            self._took.add(seconds)
         self._begin()
 
     def _begin(self) -> None:

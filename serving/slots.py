@@ -1,15 +1,13 @@
 """Slots in which threads work: each keeps a processor busy, so that more of them at once only stand in each other's way."""
 
 import time
-from collections import deque
 from collections.abc import Callable
 from functools import partial
-from statistics import median
 from typing import TypeVar
 
 from anyio import CapacityLimiter, to_thread
 
-REMEMBERED = 31
+from serving.usual import Usual
 
 T = TypeVar("T")
 
@@ -25,15 +23,15 @@ class Slots:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._free, self._count, self._observe, self._clock = CapacityLimiter(count), count, observe, clock
-        self._took = deque[float](maxlen=REMEMBERED)
+        self._took = Usual()
         self.waiting = 0
 
     @property
     def expected_wait(self) -> float:
         """The seconds that who comes now would wait: those before them by what one takes in the middle."""
-        if self._free.available_tokens > 0 or not self._took:
+        if self._free.available_tokens > 0:
             return 0.0
-        return (self.waiting + 0.5) * median(self._took) / self._count
+        return (self.waiting + 0.5) * self._took.seconds / self._count
 
     async def run(self, make: Callable[[float], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited, in a thread once there is a slot."""
@@ -49,4 +47,4 @@ class Slots:
             return await to_thread.run_sync(partial(make, began - came))
         finally:
             self._free.release()
-            self._took.append(self._clock() - began)
+            self._took.add(self._clock() - began)

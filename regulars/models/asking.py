@@ -1,6 +1,7 @@
 """What a recommender is asked, and what it answers."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,8 +56,7 @@ class Context:
         return self.exclude | (set(self.product_ids) if self.placement in (*SHELVES, "order") else set())
 
 
-@dataclass(frozen=True)
-class Recommendation:
+class Recommendation(NamedTuple):
     """One product. ``score`` is the probability (0-1) that ``Recommender.about["score"]`` names where a ranker made it; beside
     a product or a cart it is only an order. ``reason_product_id`` is the one of the history or the page that the reason
     rests on; ``every_days``: how often it was bought before, where that is known. ``propensity`` is the probability (0-1) with

@@ -15,6 +15,11 @@ BESIDE = {
 }
 
 
+def may_name(code: str) -> bool:
+    """Whether the sentence of a reason of this ``code`` names a product where its name is known."""
+    return code in BESIDE
+
+
 def reason_text(item: Recommendation, *, because: str | None = None, country: str | None = None) -> str:
     """One sentence; ``because`` is the name of the product that the reason rests on.
 

@@ -1,8 +1,8 @@
 """Routes that read a request by themselves: FastAPI describes them by their signature; resolving it took longer than answering."""
 
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from inspect import iscoroutinefunction
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from inspect import isawaitable, iscoroutinefunction
+from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
 
 import orjson
@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
-from starlette.routing import BaseRoute, Match
 
 Read = Callable[[Request], Awaitable[Any]]
 Handle = Callable[[Request], Awaitable[Response]]
@@ -53,14 +52,16 @@ class Direct(APIRoute):
         return handle
 
 
-class Straight(BaseRoute):
-    """The first route of an application: finds those of ``routers`` whose paths are fixed by a look instead of a search.
+class Straight:
+    """An ASGI application before a FastAPI ``app``: answers by itself where the path of one of ``routers``' routes is fixed.
 
-    A plain route would read what it cannot (see ``Direct``), so those with a body of a model are left to the search.
+    Such a route is found by a look instead of a search, and asked without the layers between. What it answers, errors too, is what
+    ``app`` would. A plain route would read what it cannot (see ``Direct``), so those with a body of a model are left to ``app``.
     """
 
-    def __init__(self, routers: Iterable[APIRouter]) -> None:
+    def __init__(self, app: Any, *, routers: Iterable[APIRouter]) -> None:
         routes = (route for router in routers for route in router.routes if isinstance(route, Direct))
+        self._app = app
         self._found: dict[tuple[str, str], tuple[Direct, Handle]] = {
             (method, route.path): (route, route.get_route_handler())
             for route in routes
@@ -68,22 +69,30 @@ class Straight(BaseRoute):
             for method in route.methods
         }
 
-    def matches(self, scope: Any) -> tuple[Match, Any]:
-        found = self._find(scope)
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        found = None
+        if scope["type"] == "http" and not scope.get("root_path"):
+            found = self._found.get((scope["method"], scope["path"]))
         if found is None:
-            return Match.NONE, {}
-        return Match.FULL, {"route": found[0], "endpoint": found[0].endpoint, "path_params": {}}
-
-    async def handle(self, scope: Any, receive: Any, send: Any) -> None:
-        found = self._find(scope)
-        assert found is not None
-        response = await found[1](Request(scope, receive, send))
+            await self._app(scope, receive, send)
+            return
+        scope["route"], handle = found
+        request = Request(scope, receive, send)
+        try:
+            response = await handle(request)
+        except Exception as error:
+            response = await _handled(request, error)
         await response(scope, receive, send)
 
-    def _find(self, scope: Any) -> tuple[Direct, Handle] | None:
-        if scope["type"] != "http" or scope.get("root_path"):
-            return None
-        return self._found.get((scope["method"], scope["path"]))
+
+async def _handled(request: Request, error: Exception) -> Response:
+    """What the application says of ``error``; raises it again where that is left to who answers all that is unexpected."""
+    handlers = request.app.exception_handlers
+    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers and kind is not Exception), None)
+    if handler is None:
+        raise error
+    response = handler(request, error)
+    return cast(Response, await response if isawaitable(response) else response)
 
 
 def _read(name: str, hint: Any) -> Read:

@@ -23,6 +23,7 @@ from serving.ranker import RankerLost
 from serving.routes.direct import Direct
 from serving.services.asked import UNSEEN, Question, Visitor
 from serving.services.degrees import FULL, POPULAR
+from serving.services.given import Sketch
 from serving.services.recommend import (
     Sources,
     beside,
@@ -30,6 +31,7 @@ from serving.services.recommend import (
     looks,
     recommend,
     recommend_page,
+    recommend_sketched,
     recommend_unseen,
     repeat,
     rests_on_nobody,
@@ -295,7 +297,9 @@ async def _answered_now(
         return _json(repeated)
     crowded = worker.crowded(waited) or not read
     if not crowded:
-        await _weighed_beside(worker, sources, visitor, questions)
+        sketched = await _weighed_beside(worker, sources, visitor, questions, whole_page=whole_page)
+        if sketched is not None:
+            return _json(recommend_sketched(sources, visitor, questions[0], sketched))
     asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])
     make: Callable[..., bytes] = partial(asked_of, sources)
     if not whole_page and is_weighed(sources, visitor, questions[0]):  # choosing takes less than a thread
@@ -308,22 +312,28 @@ async def _answered_now(
         raise Problem(404, str(error)) from error
 
 
-async def _weighed_beside(worker: Live, sources: Sources, visitor: Visitor, questions: list[Question]) -> None:
-    """Have what the answers will rest on weighed by a ranker, as far as there is one, and time."""
-    current = worker.champions.recommender
+async def _weighed_beside(
+    worker: Live, sources: Sources, visitor: Visitor, questions: list[Question], *, whole_page: bool
+) -> Sketch | None:
+    """Have what the answers will rest on weighed by a ranker, as far as there is one, and time; what is given, where it could be
+    sketched there."""
+    current, sketched = worker.champions.recommender, None
     if not worker.rankers or current is None or sources.model is not current.model:
-        return
+        return None
     for question in questions:
         one = to_weigh(sources, visitor, question)
         if one is None or worker.budget.degree(visitor.seconds, waited=worker.rankers.expected_wait) != FULL:
             continue
         try:
-            weighed, seconds = await worker.rankers.weigh(current.model, one.told, one.context, n=question.limit)
+            weighed, seconds, sketched = await worker.rankers.weigh(
+                current.model, one.told, one.context, n=question.limit, sketch=one.sketched and not whole_page
+            )
         except RankerLost as error:
             log.warning("%s; the worker weighs by itself", error)
-            return
+            return None
         worker.budget.weighed(FULL, seconds)
         one.memory.keep(weighed)
+    return sketched
 
 
 def _sources(worker: Live) -> Sources:

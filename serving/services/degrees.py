@@ -10,7 +10,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
 from itertools import chain
-from statistics import median
 from threading import Lock
 
 from regulars.models.asking import SHELVES, Answer, Context, Recommendation
@@ -18,11 +17,12 @@ from regulars.models.history import History
 from regulars.models.recommender import Recommender, Weighed
 from serving.services.remembered import Memory
 from serving.services.shelf import Filters, Shelf
+from serving.usual import Usual
 
 FULL, RETRIEVERS, POPULAR = "full", "retrievers", "popular"
 DEGREES = (FULL, RETRIEVERS, POPULAR)
 FALLBACK = {RETRIEVERS: "retrievers_only", POPULAR: "popular_only"}
-REMEMBERED, ENOUGH = 31, 5
+ENOUGH = 5
 TRIED_EVERY = 50
 NEWEST_PRODUCTS = 3
 LATEST_ANSWERS = 1_000
@@ -33,14 +33,14 @@ log = logging.getLogger(__name__)
 class Budget:
     """Chooses the degree of each answer of one worker, within ``seconds`` per request.
 
-    What a degree takes is the median of its last 31 processor times, once five are known: neither a cold start nor waiting for
+    What a degree takes is the median of its last processor times, once five are known: neither a cold start nor waiting for
     others is held against it. Every 50th request with time left is ranked in full, so that a slow minute is not remembered
     for ever.
     """
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._took = {degree: deque[float](maxlen=REMEMBERED) for degree in (FULL, RETRIEVERS)}
+        self._took = {degree: Usual() for degree in (FULL, RETRIEVERS)}
         self._latest: deque[str] = deque(maxlen=LATEST_ANSWERS)
         self._asked = 0
         self._lock = Lock()
@@ -67,7 +67,7 @@ class Budget:
         """What an answer of ``degree`` will rest on took a processor for ``seconds``."""
         with self._lock:
             if degree in self._took:
-                self._took[degree].append(seconds)
+                self._took[degree].add(seconds)
 
     def remembered(self) -> None:
         """A full answer was given that was weighed before: its time says nothing of what weighing takes."""
@@ -82,7 +82,7 @@ class Budget:
 
     def _usual(self, degree: str) -> float:
         took = self._took[degree]
-        return median(took) if len(took) >= ENOUGH else 0.0
+        return took.seconds if len(took) >= ENOUGH else 0.0
 
 
 def answer(

@@ -4,18 +4,20 @@ import os
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from regulars.models.asking import Answer, Recommendation
-from regulars.models.recommendation_texts import reason_text
+from regulars.models.recommendation_texts import may_name, reason_text
 from serving.services.asked import Question
 from serving.services.history import Clock, Who
 from serving.services.shelf import Shelf
 from serving.store.shown import ShownLog, ShownRow
 
 ID_BYTES, DRAWN_AT_ONCE = 16, 256
+OPEN = "\0"
+_OPEN = f'"text":{orjson.dumps(OPEN).decode()}'  # inside of a text, quotes would be behind a backslash
 
 _drawn: deque[str] = deque()
 
@@ -39,6 +41,58 @@ class Given:
         return b'{"recommendation_id":"%b",%b' % (shown.recommendation_id.encode(), self.body[1:])
 
 
+class Sketch(NamedTuple):
+    """What is given for one question that asks no fields, made where only the model is at hand.
+
+    ``body`` lacks the model's version and, where ``OPEN`` stands, the sentence of a reason that may name a product; ``reasons``:
+    the code and the product of each of those, in order. The rest is as in ``Given``.
+    """
+
+    body: str
+    slots: str
+    summary: str
+    product_ids: str
+    reasons: list[list[str | None]]
+
+
+def sketch(answer: Answer, *, placement: str, country: str | None) -> Sketch:
+    """``answer`` as it is given, but for what a shelf knows; see ``completed``."""
+    items, reasons = list[dict[str, Any]](), list[list[str | None]]()
+    for item in answer.items:
+        if may_name(item.reason_code):
+            items.append(_told(item, OPEN))
+            reasons.append([item.reason_code, item.reason_product_id])
+        else:
+            items.append(_told(item, reason_text(item, country=country)))
+    return Sketch(
+        body=orjson.dumps({"placement": placement, "items": items, "fallback": answer.fallback}).decode(),
+        slots=orjson.dumps([_shown_slot(placement, answer)]).decode(),
+        summary=_summary([(placement, answer)]),
+        product_ids=orjson.dumps([item.product_id for item in answer.items]).decode(),
+        reasons=reasons,
+    )
+
+
+def completed(sketched: Sketch, shelf: Shelf, *, policy: str) -> Given:
+    """What ``given`` makes of the answer that was sketched."""
+    body = sketched.body
+    if sketched.reasons:
+        first, *others = body.split(_OPEN)
+        parts = [first]
+        for (code, product_id), behind in zip(sketched.reasons, others, strict=True):
+            because = None if product_id is None else shelf.name_of(product_id)
+            text = reason_text(Recommendation("", 1, 0.0, str(code), product_id), because=because)
+            parts += ['"text":', orjson.dumps(text).decode(), behind]
+        body = "".join(parts)
+    return Given(
+        body=b'{"model_version":%b,%b' % (orjson.dumps(policy), body[1:].encode()),
+        policy=policy,
+        slots=sketched.slots,
+        summary=sketched.summary,
+        product_ids=sketched.product_ids,
+    )
+
+
 def given(
     shelf: Shelf,
     questions: Sequence[Question],
@@ -56,8 +110,8 @@ def given(
     return Given(
         body=orjson.dumps({"model_version": policy} | body),
         policy=policy,
-        slots=orjson.dumps([_shown_slot(question, answer) for question, answer in slots]).decode(),
-        summary=",".join(f"{question.placement}:{len(answer.items)}" for question, answer in slots if answer.items),
+        slots=orjson.dumps([_shown_slot(question.placement, answer) for question, answer in slots]).decode(),
+        summary=_summary([(question.placement, answer) for question, answer in slots]),
         product_ids=orjson.dumps([*before, *(item.product_id for item in items)]).decode(),
     )
 
@@ -73,9 +127,13 @@ def _unguessable() -> str:
         return one
 
 
-def _shown_slot(question: Question, answer: Answer) -> dict[str, Any]:
+def _summary(slots: Sequence[tuple[str, Answer]]) -> str:
+    return ",".join(f"{placement}:{len(answer.items)}" for placement, answer in slots if answer.items)
+
+
+def _shown_slot(placement: str, answer: Answer) -> dict[str, Any]:
     items = [[item.product_id, item.score, item.propensity] for item in answer.items]
-    return {"placement": question.placement, "items": items}
+    return {"placement": placement, "items": items}
 
 
 def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:
@@ -87,13 +145,17 @@ def _slot(shelf: Shelf, answer: Answer, question: Question) -> dict[str, Any]:
 
 
 def _item(shelf: Shelf, item: Recommendation, question: Question) -> dict[str, Any]:
+    because = None if item.reason_product_id is None else shelf.name_of(item.reason_product_id)
+    told = _told(item, reason_text(item, because=because, country=question.country))
+    return told | shelf.product(item.product_id, question.fields) if question.fields else told
+
+
+def _told(item: Recommendation, text: str) -> dict[str, Any]:
     reason: dict[str, Any] = {"code": item.reason_code}
-    because = None
     if item.reason_product_id is not None:
         reason["product_id"] = item.reason_product_id
-        because = shelf.name_of(item.reason_product_id)
-    reason["text"] = reason_text(item, because=because, country=question.country)
+    reason["text"] = text
     told = {"product_id": item.product_id, "rank": item.rank, "score": item.score, "reason": reason}
     if item.propensity < 1:
         told["propensity"] = item.propensity
-    return told | shelf.product(item.product_id, question.fields) if question.fields else told
+    return told

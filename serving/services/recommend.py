@@ -16,7 +16,7 @@ from regulars.models.recommender import Recommender, Weighed
 from serving.metrics import ANSWERS, labelled
 from serving.services.asked import UNSEEN, Question, Visitor
 from serving.services.degrees import FULL, POPULAR, Budget, answer
-from serving.services.given import Given, given
+from serving.services.given import Given, Sketch, completed, given
 from serving.services.history import Clock, Who, happened, joined_by_time, newest_asked, published_in
 from serving.services.remembered import Memory
 from serving.services.shelf import Filters, Shelf
@@ -101,11 +101,13 @@ def repeat(sources: Sources, visitor: Visitor, question: Question) -> bytes | No
 
 @dataclass(frozen=True)
 class ToWeigh:
-    """What the model must weigh, and where what it found is kept for the answer."""
+    """What the model must weigh, and where what it found is kept for the answer; ``sketched``: whether that can be given as it is
+    sketched beside the model."""
 
     told: Told
     context: Context
     memory: Memory[Weighed]
+    sketched: bool
 
 
 def to_weigh(sources: Sources, visitor: Visitor, question: Question) -> ToWeigh | None:
@@ -118,7 +120,9 @@ def to_weigh(sources: Sources, visitor: Visitor, question: Question) -> ToWeigh 
     memory = _memory(sources, visitor, question, question.filters, context)
     if memory is None or memory.recall() is not None:
         return None
-    return ToWeigh(sources.model.told(_known(sources, visitor, question), context), context, memory)
+    history = _known(sources, visitor, question)
+    sketched = not question.fields and _tells_where(history, question)
+    return ToWeigh(sources.model.told(history, context), context, memory, sketched)
 
 
 def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
@@ -126,10 +130,15 @@ def is_weighed(sources: Sources, visitor: Visitor, question: Question) -> bool:
     if visitor.state is None or question.after is not None or sources.model is None:
         return False
     history: History | None = sources.shelf.remembered.get(("history", question.who), state=visitor.state)
-    if history is None or (not len(history.product_ids) and question.country is None):
+    if history is None or not _tells_where(history, question):
         return False
     memory = _memory(sources, visitor, question, question.filters, sources.context(question))
     return memory is not None and memory.recall() is not None
+
+
+def _tells_where(history: History, question: Question) -> bool:
+    """Whether what is popular need not be looked up by the country of who asks."""
+    return bool(len(history.product_ids)) or question.country is not None
 
 
 def rests_on_nobody(question: Question) -> bool:
@@ -149,6 +158,16 @@ def recommend(sources: Sources, visitor: Visitor, question: Question, waited: fl
     if found.since is not None and question.after is None and not question.explore:
         key = (sources.policy, question)
         sources.shelf.answered.put(key, made, state=visitor.state, since=found.since)
+    return made.give(sources.log, sources.clock, question.who)
+
+
+def recommend_sketched(sources: Sources, visitor: Visitor, question: Question, sketched: Sketch) -> bytes:
+    """The body of the answer that was weighed in full just now, and sketched."""
+    made = completed(sketched, sources.shelf, policy=sources.policy)
+    if not question.explore:
+        sources.shelf.answered.put((sources.policy, question), made, state=visitor.state)
+    sources.budget.remembered()
+    labelled(ANSWERS, FULL, question.placement).inc()
     return made.give(sources.log, sources.clock, question.who)
 
 

@@ -48,8 +48,7 @@ class Remembered(Generic[T]):
             self._kept.clear()
 
     def _find(self, key: Hashable, state: Hashable) -> tuple[float, Hashable, T] | None:
-        with self._lock:
-            found = self._kept.get(key)
+        found = self._kept.get(key)  # one step of the interpreter, which needs no lock
         if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
             return None
         return found

@@ -13,7 +13,7 @@ from sqlalchemy.types import TypeEngine
 from serving.store.database import Store
 
 FLOAT8 = 701  # PostgreSQL's number of the one kind of number whose converter asks for it
-Convert = Callable[[Any], Any] | None
+Convert = Callable[[Any], Any]
 Found = list[tuple[Any, ...]]
 Asked = tuple["Prepared", dict[str, Any]]
 
@@ -40,12 +40,13 @@ class Prepared:
         compiled = self._query.compile(dialect=_as_handed(dialect))
         binds = {name: _type(bind.type, dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
         columns = () if isinstance(self._query, Insert) else self._query.selected_columns
+        results = [_type(column.type, dialect).result_processor(dialect, FLOAT8) for column in columns]
         made = _Compiled(
             text=str(compiled),
             order=tuple(compiled.positiontup) if compiled.positional else None,
             given={name: bind.value for name, bind in compiled.binds.items() if not bind.required},
-            binds={name: convert for name, convert in binds.items() if convert is not None},
-            results=tuple(_type(column.type, dialect).result_processor(dialect, FLOAT8) for column in columns),
+            binds=tuple((name, convert) for name, convert in binds.items() if convert is not None),
+            results=tuple((place, convert) for place, convert in enumerate(results) if convert is not None),
         )
         self._compiled[dialect.name] = made
         return made
@@ -54,7 +55,13 @@ class Prepared:
 def rows_of_each(store: Store, *asked: Asked) -> list[Found]:
     """The rows of each SELECT, as they are committed by now."""
     with store.driver() as connection:
-        return _handed(store.dialect, connection, asked)
+        if not store.is_sqlite or len(asked) < 2:
+            return _handed(store.dialect, connection, asked)
+        try:  # in one transaction, since each that follows another's writing reads all its pages anew
+            return _handed(store.dialect, connection, asked, around=("BEGIN", "COMMIT"))
+        except BaseException:
+            connection.rollback()
+            raise
 
 
 def rows_inside(connection: Connection, *asked: Asked) -> list[Found]:
@@ -90,29 +97,31 @@ def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around
 
 @dataclass(frozen=True)
 class _Compiled:
-    """``order``: names by place, None where the driver takes them by name; ``given``: values of the statement itself."""
+    """``order``: names by place, None where the driver takes them by name; ``given``: values of the statement itself; how ``binds``
+    by name, and ``results`` by place, are converted."""
 
     text: str
     order: tuple[str, ...] | None
     given: dict[str, Any]
-    binds: dict[str, Callable[[Any], Any]]
-    results: tuple[Convert, ...]
+    binds: tuple[tuple[str, Convert], ...]
+    results: tuple[tuple[int, Convert], ...]
 
     def parameters(self, values: dict[str, Any]) -> Any:
-        told = self.given | values if self.given else values
-        if self.binds:
-            told = {name: self.binds[name](value) if name in self.binds else value for name, value in told.items()}
-        return told if self.order is None else [told[name] for name in self.order]
+        told = self.given | values
+        for name, convert in self.binds:
+            told[name] = convert(told[name])
+        return told if self.order is None else list(map(told.__getitem__, self.order))
 
     def converted(self, rows: Found) -> Found:
-        if not rows or not any(self.results):
+        if not rows or not self.results:
             return rows
-        return [
-            tuple(
-                value if convert is None else convert(value) for value, convert in zip(row, self.results, strict=True)
-            )
-            for row in rows
-        ]
+        return [self._converted(row) for row in rows]
+
+    def _converted(self, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        found = list(row)
+        for place, convert in self.results:
+            found[place] = convert(found[place])
+        return tuple(found)
 
 
 def _as_handed(dialect: Dialect) -> Dialect:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-from sqlalchemy import select, text, update
+from sqlalchemy import insert, literal_column, select, text, update
 from sqlalchemy.exc import IntegrityError
 
 from regulars.errors import DataError, StoreError
@@ -14,6 +14,7 @@ from serving.services.keys import create_key, list_keys, revoke_key, valid_key
 from serving.store import Store, open_store
 from serving.store.events import AT_ONCE, Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
 from serving.store.generations import add_rows, begin_generation, current_generation, flip_to, remove_older
+from serving.store.prepared import Prepared, rows_of_each
 from serving.store.published import (
     all_products,
     count_scored,
@@ -53,6 +54,18 @@ def test_statements_compiled_once_give_moments_and_what_is_committed_by_now(stor
     assert touched_by_visitor(store, anonymous_id="x", session_id=None, limit=9) == expected[3:]
     assert touched_by_visitor(store, anonymous_id=None, session_id="x", limit=9) == []
     assert touched_by_customer(store, "'; drop table events; --", covered=nothing, limit=9) == []
+
+
+def test_looks_that_go_together_leave_nothing_behind_where_one_fails(store: Store) -> None:
+    names = Prepared(select(state.c.name).order_by(state.c.name))
+    broken = Prepared(select(literal_column("nothing_of_this_name")).select_from(state))
+    before = rows_of_each(store, (names, {}), (names, {}))
+    with pytest.raises(Exception, match="nothing_of_this_name"):
+        rows_of_each(store, (names, {}), (broken, {}))
+    with store.writing() as connection:
+        connection.execute(insert(state).values(name="zebra", value="here"))
+    assert before[0] == before[1]
+    assert rows_of_each(store, (names, {}), (names, {})) == [[*before[0], ("zebra",)]] * 2
 
 
 def published(store: Store, *rows: dict[str, object], as_of: str = "2024-06-01") -> int:

@@ -8,9 +8,11 @@ import httpx
 import pytest
 from fastapi import APIRouter, FastAPI, Query, Response
 from fastapi.routing import APIRoute
-from starlette.routing import Match
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
 
-from serving.problems import add_problem_handlers
+from regulars.errors import DataError, StoreError
+from serving.problems import Problem, add_problem_handlers
 from serving.routes.direct import Direct, Straight
 from serving.routes.recommendations import Asked
 
@@ -53,6 +55,21 @@ BODIES = (
 )
 
 
+FAILURES = {
+    "problem": Problem(429, "too often", headers={"Retry-After": "3"}),
+    "http": HTTPException(413, "too large"),
+    "lost": HTTPException(404),
+    "data": DataError("wrong"),
+    "store": StoreError("nothing is published"),
+    "kind of data": type("Wrong", (DataError,), {})("wrong as well"),
+    "unexpected": RuntimeError("nobody thought of this"),
+}
+
+
+class Failing(BaseModel):
+    how: str
+
+
 def app(route_class: type[APIRoute], *, straight: bool = False) -> FastAPI:
     made, router = FastAPI(), APIRouter(prefix="/v1", route_class=route_class)
     add_problem_handlers(made)
@@ -69,15 +86,19 @@ def app(route_class: type[APIRoute], *, straight: bool = False) -> FastAPI:
     def with_a_body(asked: Asked) -> Response:
         return Response(asked.model_dump_json())
 
+    @router.get("/fails/", response_model=None)
+    async def fails(asked: Annotated[Failing, Query()]) -> Response:
+        raise FAILURES[asked.how]
+
     if straight:
-        made.router.routes.insert(0, Straight([router]))
+        made.add_middleware(Straight, routers=[router])
     made.include_router(router)
     return made
 
 
 def answers(asked: FastAPI, paths: Sequence[str]) -> list[tuple[int, str, Any]]:
     async def ask() -> list[httpx.Response]:
-        transport = httpx.ASGITransport(asked)
+        transport = httpx.ASGITransport(asked, raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
             return [await client.get(path) for path in paths]
 
@@ -122,13 +143,26 @@ def test_what_is_found_by_a_look_is_what_a_search_finds() -> None:
         assert posted(app(Direct, straight=True), kind, body) == posted(app(APIRoute), kind, body)
 
 
+def test_errors_are_those_of_a_plain_route() -> None:
+    paths = [f"/v1/fails/?how={how.replace(' ', '%20')}" for how in FAILURES]
+    straight = answers(app(Direct, straight=True), paths)
+    assert straight == answers(app(APIRoute), paths)
+    assert [status for status, _, _ in straight] == [429, 413, 404, 422, 503, 422, 500]
+
+
 def test_only_fixed_paths_without_a_body_of_a_model_are_found_by_a_look() -> None:
-    (straight, *_) = app(Direct, straight=True).router.routes
-    assert isinstance(straight, Straight)
-    assert set(straight._found) == {("GET", "/v1/in-a-thread")}
-    scope = {"type": "http", "method": "GET", "path": "/v1/in-a-thread", "root_path": ""}
-    (found, said), (elsewhere, _) = straight.matches(scope), straight.matches(scope | {"root_path": "/shop"})
-    assert (found, said["route"].path, elsewhere) == (Match.FULL, "/v1/in-a-thread", Match.NONE)
+    left: list[str] = []
+
+    async def plain(scope: Any, receive: Any, send: Any) -> None:
+        left.append(f"{scope['type']} {scope.get('root_path')}{scope.get('path')}")
+
+    router = next(one.kwargs["routers"][0] for one in app(Direct, straight=True).user_middleware)
+    straight = Straight(plain, routers=[router])
+    assert set(straight._found) == {("GET", "/v1/in-a-thread"), ("GET", "/v1/fails/")}
+    elsewhere = {"type": "http", "method": "GET", "path": "/v1/in-a-thread", "root_path": "/shop"}
+    for scope in (elsewhere, {"type": "lifespan"}):
+        asyncio.run(straight(scope, None, None))
+    assert left == ["http /shop/v1/in-a-thread", "lifespan NoneNone"]
 
 
 def test_both_are_described_alike() -> None:

@@ -18,6 +18,8 @@ from regulars.models.recommender import Recommender, Weighed
 from serving import rankers as pool
 from serving.ranker import MASKS, RankerLost
 from serving.rankers import Rankers
+from serving.services.given import sketch
+from serving.usual import Usual
 from tests.builders import tiny_retrieval
 
 IDS = IdMap(["tea", "pot", "cup", "axe", "saw", "nail"])
@@ -34,8 +36,8 @@ class Asking:
 
     async def of(self, context: Context, history: History = HISTORY) -> Weighed:
         told = self.model.told(history, context)
-        weighed, seconds = await self.rankers.weigh(self.model, told, context, n=10)
-        assert seconds >= 0
+        weighed, seconds, sketched = await self.rankers.weigh(self.model, told, context, n=10)
+        assert (seconds >= 0, sketched) == (True, None)
         return weighed
 
     def here(self, context: Context, history: History = HISTORY) -> Weighed:
@@ -108,6 +110,22 @@ def test_a_ranker_chooses_as_the_model_does_what_nothing_steers(asking: Asking) 
             assert found.chosen is None or chosen is found.chosen.answer
             fewer = asking.model.choose(found, context, n=2)
             assert fewer == asking.model.choose(here, context, n=2)
+
+    run(ask)
+
+
+@pytest.mark.parametrize("country", [None, "DE"])
+def test_what_is_given_is_sketched_where_nothing_steers_it(asking: Asking, country: str | None) -> None:
+    async def ask() -> None:
+        for context in (Context(NOW, country=country), Context(NOW, placement="cart", product_ids=("tea", "pot"))):
+            told = asking.model.told(HISTORY, context)
+            weighed, _, sketched = await asking.rankers.weigh(asking.model, told, context, n=4, sketch=True)
+            answer = asking.model.choose(asking.here(context), context, n=4)
+            assert sketched == sketch(answer, placement=context.placement, country=country)
+            assert (weighed.chosen, asking.model.choose(weighed, context, n=4)) == (None, answer)
+        steered = Context(NOW, steering=np.array([1, 1, 9, 1, 1, 1.0]))
+        told = asking.model.told(HISTORY, steered)
+        assert (await asking.rankers.weigh(asking.model, told, steered, n=4, sketch=True)).sketched is None
 
     run(ask)
 
@@ -230,8 +248,8 @@ def test_the_wait_that_is_expected_follows_from_who_is_before(asking: Asking) ->
     async def ask() -> None:
         assert asking.rankers.expected_wait == 0
         await asking.of(Context(NOW))
-        asking.rankers._took.clear()
-        asking.rankers._took.append(0.25)
+        asking.rankers._took = Usual()
+        asking.rankers._took.add(0.25)
         (first,) = asking.pids
         os.kill(first, signal.SIGSTOP)
         begun = [asyncio.ensure_future(asking.of(Context(NOW))) for _ in range(4)]
