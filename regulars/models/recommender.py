@@ -23,7 +23,6 @@ from regulars.models.beside import SHARES, around, beside_scores, known_groups
 from regulars.models.chances import Chances
 from regulars.models.history import (
     NOTHING,
-    Done,
     History,
     Known,
     Told,
@@ -254,18 +253,28 @@ class Recommender:
         listed = list(chosen.items())[:n]
         drawn, propensity = self._drawn(known, context, {row for row, _ in listed}, n)
         kept = listed[: n - len(drawn)]
-        items = [self._item(known, context, rank, row, score) for rank, (row, score) in enumerate(kept, 1)]
-        items += [
-            Recommendation(self.retrieval.ids.ids([row])[0], rank, 0.0, "new", None, propensity)
-            for rank, row in enumerate(drawn, len(kept) + 1)
+        page = self._page(context) if context.placement in SHELVES else NO_ROWS
+        names = self.retrieval.ids.ids([*(row for row, _ in kept), *drawn])
+        items = [
+            self._item(known, context, page, rank, row, name, score)
+            for rank, (name, (row, score)) in enumerate(zip(names, kept, strict=False), 1)
         ]
-        return Answer(tuple(items), self._fallback(known, context))
+        items += [
+            Recommendation(name, rank, 0.0, "new", None, propensity)
+            for rank, name in enumerate(names[len(kept) :], len(kept) + 1)
+        ]
+        return Answer(tuple(items), self._fallback(known, page))
 
-    def _item(self, known: Known, context: Context, rank: int, row: int, score: float) -> Recommendation:
-        own = done_with(known, row)
-        code, because = self._reason(known, context, row, own)
-        every = own.every_days if code == "bought_before" else None
-        return Recommendation(self.retrieval.ids.ids([row])[0], rank, float(score), code, because, every_days=every)
+    def _item(
+        self, known: Known, context: Context, page: Rows, rank: int, row: int, name: str, score: float
+    ) -> Recommendation:
+        if not len(page):
+            own = done_with(known, row)
+            if own.bought:
+                return Recommendation(name, rank, score, "bought_before", name, every_days=own.every_days)
+            if own.touched:
+                return Recommendation(name, rank, score, "looked_at", name)
+        return Recommendation(name, rank, score, *self._reason(known, context, page, row))
 
     def _first(self, known: Known, context: Context) -> list[int]:
         """Pinned products, and for who has no history what is popular in their country, as far as permitted."""
@@ -323,22 +332,18 @@ class Recommender:
                 break
         return found[:count]
 
-    def _fallback(self, known: Known, context: Context) -> str | None:
-        if context.placement in SHELVES and len(self._page(context)):
-            return None
-        return None if len(known.products) else "no_history"
+    def _fallback(self, known: Known, page: Rows) -> str | None:
+        return None if len(page) or len(known.products) else "no_history"
 
-    def _reason(self, known: Known, context: Context, row: int, own: Done) -> tuple[str, str | None]:
+    def _reason(self, known: Known, context: Context, page: Rows, row: int) -> tuple[str, str | None]:
+        """Of a product beside those of a ``page``, or one that the visitor did nothing with: code and product of the reason."""
         ids = self.retrieval.ids
-        page = self._page(context) if context.placement in SHELVES else np.zeros(0, np.int64)
         if len(page):
             source = self.retrieval.baskets.source(page, np.ones(len(page)), row)
             if source >= 0:
                 return "bought_together", ids.ids([source])[0]
             source = self.retrieval.visitors.source(page, np.ones(len(page)), row)
             return ("similar", ids.ids([source])[0]) if source >= 0 else ("popular", None)
-        if own.touched:
-            return ("bought_before" if own.bought else "looked_at"), ids.ids([row])[0]
         for name, code in (("baskets", "bought_together"), ("visitors", "similar")):
             source = getattr(self.retrieval, name).source(*known.strongest, row)
             if source >= 0:
