@@ -6,6 +6,7 @@ from typing import Any
 
 from cli.shop import Shop
 from regulars.errors import MissingData, ModelMissing
+from serving.registry import bring_all
 from serving.services.compaction import Compacted, compact
 from serving.services.generation import publish_generation
 from serving.store import open_store
@@ -99,4 +100,5 @@ def publish_champions(shop: Shop, *, now: datetime) -> Published:
         )
     finally:
         store.close()
+    bring_all(shop.settings)
     return Published(as_of=as_of, **done)

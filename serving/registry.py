@@ -84,7 +84,7 @@ def bring(client: MlflowClient, settings: Settings, name: str) -> None:
                 artifact_uri=f"{champion.source}/data", dst_path=str(incoming), tracking_uri=settings.tracking_uri
             )
             verify_artifact(Path(fetched))
-            Path(fetched).replace(target)
+            _put(Path(fetched), target)
         except ArtifactError as error:
             log.error("%s version %s is refused, the champion before goes on answering: %s", name, version, error)
             return
@@ -93,6 +93,16 @@ def bring(client: MlflowClient, settings: Settings, name: str) -> None:
     _point_to(folder, version, str(champion.tags.get("as_of", "")))
     _remove_older(folder, keep=version)
     log.info("%s version %s is the champion", name, version)
+
+
+def bring_all(settings: Settings) -> None:
+    """Bring the champions to disk now, so that a service that starts later finds them; what fails is left to its watcher."""
+    try:
+        client = MlflowClient(tracking_uri=settings.tracking_uri)
+        for name in MODELS:
+            bring(client, settings, name)
+    except Exception as error:
+        log.warning("the champions could not be fetched, the service will try again: %s", error)
 
 
 def list_versions(client: MlflowClient, settings: Settings) -> None:
@@ -128,6 +138,15 @@ def _metrics(client: MlflowClient, run_id: str) -> dict[str, float]:
     """Asked for once: a version is registered after its run has ended."""
     found: dict[str, float] = client.get_run(run_id).data.metrics
     return found
+
+
+def _put(fetched: Path, target: Path) -> None:
+    """Move ``fetched`` to ``target``, where another process may have put the same meanwhile."""
+    try:
+        fetched.replace(target)
+    except OSError:
+        if not target.exists():
+            raise
 
 
 def _point_to(folder: Path, version: int, as_of: str) -> None:

@@ -11,6 +11,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from regulars.models.artifact import verify_artifact
+from serving.champions import champions_folder, current_version
 from tests.builders import at, shop_orders
 from tests.shops import ROOT, Shop
 
@@ -68,6 +70,13 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     shop.run("score", "--as-of", AS_OF, "--out", shop.home / "scores.parquet")
     shop.run("publish")
     return shop
+
+
+def test_a_service_finds_the_champion_that_was_published(shop: Shop) -> None:
+    folder = champions_folder(shop.home) / "recommender"
+    assert current_version(folder) == 1
+    verify_artifact(folder / "1")
+    assert [found.name for found in folder.iterdir() if found.name.startswith("incoming")] == []
 
 
 def test_scores_have_one_row_per_eligible_customer(shop: Shop) -> None:
