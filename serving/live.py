@@ -38,7 +38,7 @@ SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the lo
 COLLECTED = (10_000, 100, 1)
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 # shares of the time budget that may go by before a turn, and that those whose turn it is may wait for each other
-BEFORE_ONES_TURN, IN_TURN = 0.2, 0.5
+BEFORE_ONES_TURN, IN_TURN = 0.1, 0.5
 
 T = TypeVar("T")
 

@@ -1,10 +1,8 @@
 """What was weighed for a visitor a moment ago, since pages ask for several slots, and visitors reload.
 
-It holds as long as the visitor does nothing new, the products and the model stay as they are, and for 30 seconds at most: each
-for a time of its own from half of that on, so that what was weighed in one crowd is not weighed again in one.
+It holds as long as the visitor does nothing new, the products and the model stay as they are, and for 30 seconds at most.
 """
 
-import random
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -19,11 +17,11 @@ SECONDS = 30.0
 
 
 class Remembered(Generic[T]):
-    """The newest ``most`` values by key, each for ``seconds`` at most and half of that at least; safe to use from threads."""
+    """The newest ``most`` values by key, each for ``seconds``; safe to use from several threads."""
 
     def __init__(self, *, most: int = MOST, seconds: float = SECONDS) -> None:
         self.most, self.seconds = most, seconds
-        self._kept: OrderedDict[Hashable, tuple[float, Hashable, T, float]] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[float, Hashable, T]] = OrderedDict()
         self._lock = Lock()
 
     def get(self, key: Hashable, *, state: Hashable) -> T | None:
@@ -38,11 +36,9 @@ class Remembered(Generic[T]):
 
     def put(self, key: Hashable, value: T, *, state: Hashable, since: float | None = None) -> None:
         """Keep ``value``, which holds ``since`` then or now; the oldest goes where there are too many."""
-        began = time.monotonic() if since is None else since
-        until = began + self.seconds * (1 + random.random()) / 2
         with self._lock:
             self._kept.pop(key, None)
-            self._kept[key] = (began, state, value, until)
+            self._kept[key] = (time.monotonic() if since is None else since, state, value)
             while len(self._kept) > self.most:
                 self._kept.popitem(last=False)
 
@@ -51,9 +47,9 @@ class Remembered(Generic[T]):
         with self._lock:
             self._kept.clear()
 
-    def _find(self, key: Hashable, state: Hashable) -> tuple[float, Hashable, T, float] | None:
+    def _find(self, key: Hashable, state: Hashable) -> tuple[float, Hashable, T] | None:
         found = self._kept.get(key)  # one step of the interpreter, which needs no lock
-        if found is None or found[1] != state or time.monotonic() > found[3]:
+        if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
             return None
         return found
 

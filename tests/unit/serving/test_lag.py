@@ -67,10 +67,10 @@ def test_who_waited_or_would_wait_for_too_much_of_the_time_budget_is_part_of_a_c
     settings = read_settings({"REGULARS_HOME": str(tmp_path), "REGULARS_TIME_BUDGET_MS": "50"})
     live = Live(settings, open_store(settings.database_url), Champions(settings.home))
     assert not live.crowded()
-    assert not live.crowded(waited=0.0099)
-    assert live.crowded(waited=0.0101)
+    assert not live.crowded(waited=0.0049)
+    assert live.crowded(waited=0.0051)
     live.lag._latest = 0.0124  # there and back
-    assert not live.crowded(waited=0.0099)
+    assert not live.crowded(waited=0.0049)
     live.lag._latest = 0.0126
     assert live.crowded()
     live.store.close()
