@@ -65,18 +65,18 @@ class Load:
         self.ready = selectors.DefaultSelector()
         self.idle: list[Connection] = []
         self.waiting: deque[Asked] = deque()
-        self.asking: set[Connection] = set()
+        self.opened: set[Connection] = set()
         self.took: dict[str, list[float]] = {}
         self.statuses: Counter[str] = Counter()
 
     @property
     def pending(self) -> bool:
         """Whether something was asked and is not answered."""
-        return bool(self.waiting) or len(self.idle) < len(self.asking)
+        return bool(self.waiting) or len(self.idle) < len(self.opened)
 
     def ask(self, asked: Asked) -> None:
         """Send the request now, or once a connection is free."""
-        if not self.idle and len(self.asking) < MOST_CONNECTIONS:
+        if not self.idle and len(self.opened) < MOST_CONNECTIONS:
             self._open()
         if not self.idle:
             self.waiting.append(asked)
@@ -104,24 +104,26 @@ class Load:
 
     def give_up(self) -> None:
         """Count what has no answer by now."""
-        for task, _, _ in (*self.waiting, *(one.asked for one in self.asking if one.asked is not None)):
+        for task, _, _ in (*self.waiting, *(one.asked for one in self.opened if one.asked is not None)):
             self.statuses[f"{task} without an answer"] += 1
 
     def _open(self) -> None:
         try:
             one = Connection(self.address)
-        except OSError:  # what is asked is answered by it only where no other connection ever is
+        except OSError:  # the request waits for one of the others, and is without an answer where there is none
             return
-        self.asking.add(one)
+        self.opened.add(one)
         self.idle.append(one)
         self.ready.register(one.socket, selectors.EVENT_READ, one)
 
     def _lost(self, one: Connection) -> None:
+        if one not in self.opened:  # noticed twice, when it was asked and when it was looked at
+            return
         if one.asked is not None:
             self._answered(one, "connection lost")
         self.ready.unregister(one.socket)
         one.socket.close()
-        self.asking.discard(one)
+        self.opened.discard(one)
         if one in self.idle:
             self.idle.remove(one)
 

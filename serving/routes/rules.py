@@ -10,7 +10,7 @@ from regulars.conditions import LONGEST
 from regulars.errors import DataError
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
-from serving.routes.recommendations import Placement
+from serving.routes.recommendation_models import Placement
 from serving.services.product_rules import STRONGEST, Kind, ProductRule, save_rule, saved_rules
 from serving.store.product_rules import remove_rule
 

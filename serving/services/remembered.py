@@ -48,7 +48,7 @@ class Remembered(Generic[T]):
             self._kept.clear()
 
     def _find(self, key: Hashable, state: Hashable) -> tuple[float, Hashable, T] | None:
-        found = self._kept.get(key)  # one step of the interpreter, which needs no lock
+        found = self._kept.get(key)  # a dictionary may be looked into while others write
         if found is None or found[1] != state or time.monotonic() - found[0] > self.seconds:
             return None
         return found

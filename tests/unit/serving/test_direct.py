@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from regulars.errors import DataError, StoreError
 from serving.problems import Problem, add_problem_handlers
 from serving.routes.direct import Direct, Straight
-from serving.routes.recommendations import Asked
+from serving.routes.recommendation_models import Asked
 
 QUERIES = (
     "",

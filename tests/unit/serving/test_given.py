@@ -11,7 +11,7 @@ from regulars.ids import IdMap
 from regulars.models.asking import Answer, Recommendation
 from regulars.models.recommendation_texts import BESIDE, PLAIN
 from serving.services.asked import Question
-from serving.services.given import completed, given, sketch
+from serving.services.given import Sketch, completed, given, sketch
 from serving.services.shelf import Shelf
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
@@ -50,10 +50,8 @@ answers = st.builds(Answer, st.lists(items, max_size=6).map(tuple), st.sampled_f
 @over(answers, st.sampled_from(["home", "email"]), st.sampled_from([None, "DE"]))
 def test_a_sketch_is_completed_to_what_is_given(answer: Answer, placement: str, country: str | None) -> None:
     question = Question(customer_id="ann", placement=placement, country=country)
-    told = json.loads(
-        json.dumps(sketch(answer, placement=placement, country=country))
-    )  # as it comes from another process
-    made = completed(type(sketch(answer, placement=placement, country=country))(*told), SHELF, policy="recommender-3")
+    told = json.loads(json.dumps(sketch(answer, placement=placement, country=country)))  # it comes from another process
+    made = completed(Sketch(*told), SHELF, policy="recommender-3")
     assert made == given(SHELF, [question], [answer], policy="recommender-3")
 
 
