@@ -10,11 +10,12 @@ import pandas as pd
 from regulars.lake import Lake
 from serving.services.customers import moment_text
 from serving.services.history import interactions_in
+from serving.services.remembered import SECONDS
 from serving.store.database import Store
 from serving.store.forgetting import forget_in_store, held_in_store, known_visitors
 
 ELSEWHERE = (
-    "the memory of other running workers, for 30 seconds at most",
+    f"the memory of other running workers, for {SECONDS / 60:g} minutes at most",
     "the files that were imported, from which the customer would come back if they were imported again",
     "backups, and a PostgreSQL server's write-ahead log until it is recycled",
     "what other programs have fetched: lists in e-mail tools, exports, logs of proxies",

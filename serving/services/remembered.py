@@ -1,6 +1,7 @@
 """What was weighed for a visitor a moment ago, since pages ask for several slots, and visitors reload.
 
-It holds as long as the visitor does nothing new, the products and the model stay as they are, and for 30 seconds at most.
+It holds as long as the visitor does nothing new, the products and the model stay as they are, and for two minutes at most:
+so long may who was forgotten still be in another worker's memory.
 """
 
 import time
@@ -13,7 +14,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 MOST = 3_000
-SECONDS = 30.0
+SECONDS = 120.0
 
 
 class Remembered(Generic[T]):

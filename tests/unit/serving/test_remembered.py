@@ -2,6 +2,9 @@
 
 import time
 
+import pytest
+
+from serving.services.forget import ELSEWHERE
 from serving.services.remembered import Remembered
 
 
@@ -24,6 +27,17 @@ def test_nothing_is_found_after_its_time() -> None:
     kept: Remembered[str] = Remembered(seconds=-1.0)
     kept.put("ann", "weighed", state=())
     assert kept.get("ann", state=()) is None
+
+
+def test_memory_lasts_as_long_as_the_receipt_of_forgetting_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: Remembered[str] = Remembered()
+    kept.put("ann", "weighed", state=())
+    now = time.monotonic()
+    monkeypatch.setattr("serving.services.remembered.time.monotonic", lambda: now + 119)
+    assert kept.get("ann", state=()) == "weighed"
+    monkeypatch.setattr("serving.services.remembered.time.monotonic", lambda: now + 121)
+    assert kept.get("ann", state=()) is None
+    assert "the memory of other running workers, for 2 minutes at most" in ELSEWHERE
 
 
 def test_what_is_made_of_what_was_kept_is_no_younger() -> None:
