@@ -1,9 +1,11 @@
 """Requests that arrive at their own times, whatever the answers do: a process of its own, since it must not wait for them.
 
-    python -m benchmarks.open_loop ADDRESS KEY NAMES --rate 400 --events 200 --seconds 60
+    python -m benchmarks.open_loop ADDRESS KEY CUSTOMERS PRODUCTS --rate 400 --events 200 --seconds 60
 
-``NAMES``: a file of customer ids, one per line, asked about in turn. Arrivals are a Poisson process; an answer's time counts from
-the moment it was due, so that a server that falls behind is not spared (Tene, How NOT to Measure Latency, 2013).
+``CUSTOMERS`` and ``PRODUCTS``: files of ids, one per line. A question is about any of the customers; an event tells that any of
+them viewed any of the products, so that they are weighed anew when they are asked about next. Arrivals are a Poisson process; an
+answer's time counts from the moment it was due, so that a server that falls behind is not spared (Tene, How NOT to Measure
+Latency, 2013).
 """
 
 import argparse
@@ -13,7 +15,7 @@ import socket
 import time
 import uuid
 from collections import Counter, deque
-from itertools import cycle
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +24,7 @@ import numpy as np
 MOST_CONNECTIONS = 256
 PATIENCE_S = 20.0
 READ_AT_ONCE = 65_536
+DRAWN_AT_ONCE = 1_000
 LENGTH = b"content-length:"
 BETWEEN = b"\r\n\r\n"
 
@@ -140,12 +143,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("address")
     parser.add_argument("key")
-    parser.add_argument("names", type=Path)
+    parser.add_argument("customers", type=Path)
+    parser.add_argument("products", type=Path)
     parser.add_argument("--rate", type=float, required=True)
     parser.add_argument("--events", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     asked = parser.parse_args()
-    load = _run(asked, asked.names.read_text().split())
+    load = run(asked, asked.customers.read_text().split(), asked.products.read_text().split())
     print(json.dumps({
         "statuses": dict(load.statuses),
         **{f"{task}_{name}_ms": float(np.quantile(times, share)) for task, times in load.took.items()
@@ -154,9 +158,11 @@ def main() -> None:
     }))  # fmt: skip
 
 
-def _run(asked: argparse.Namespace, names: list[str]) -> Load:
+def run(asked: argparse.Namespace, customers: Sequence[str], products: Sequence[str]) -> Load:
+    """What came of all requests once they are answered, or 20 seconds after the last of them."""
     load = Load(str(urlsplit(asked.address).hostname), int(urlsplit(asked.address).port or 80))
-    rng, who = np.random.default_rng(0), cycle(names)
+    rng = np.random.default_rng(0)
+    who, what = _any_of(customers, rng), _any_of(products, rng)
     arrivals = sorted(
         (float(at), task)
         for task, rate in (("ask", asked.rate), ("event", asked.events))
@@ -167,7 +173,7 @@ def _run(asked: argparse.Namespace, names: list[str]) -> Load:
         load.look(max(began + at - time.monotonic(), 0))
         while (wait := began + at - time.monotonic()) > 0:
             load.look(wait)
-        made = _question(next(who), asked.key) if task == "ask" else _event(next(who), asked.key)
+        made = _question(next(who), asked.key) if task == "ask" else _event(next(who), next(what), asked.key)
         load.ask((task, made, began + at))
     while load.pending and time.monotonic() < began + asked.seconds + PATIENCE_S:
         load.look(0.05)
@@ -175,13 +181,19 @@ def _run(asked: argparse.Namespace, names: list[str]) -> Load:
     return load
 
 
+def _any_of(names: Sequence[str], rng: np.random.Generator) -> Iterator[str]:
+    while True:
+        yield from (names[place] for place in rng.integers(len(names), size=DRAWN_AT_ONCE).tolist())
+
+
 def _question(name: str, key: str) -> bytes:
     path = f"/v1/recommendations?customer_id={name}&limit=10"
     return f"GET {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\n\r\n".encode()
 
 
-def _event(name: str, key: str) -> bytes:
-    body = json.dumps({"event": "Tried", "userId": name, "messageId": uuid.uuid4().hex})
+def _event(name: str, product: str, key: str) -> bytes:
+    told = {"event": "Product Viewed", "userId": name, "properties": {"product_id": product}}
+    body = json.dumps(told | {"messageId": uuid.uuid4().hex})
     head = f"POST /v1/track HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json"
     return f"{head}\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
 

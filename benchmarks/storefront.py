@@ -183,8 +183,9 @@ def _over_http(
     store = open_store(env.get("REGULARS_DATABASE_URL", f"sqlite:///{shop.home}/store.db"))
     key = create_key(store, scope="admin", label="benchmark", now=datetime.now(UTC)).key
     store.close()
-    names = shop.home / "names"
-    names.write_text("\n".join(shop.customers))
+    customers, viewed = shop.home / "customers", shop.home / "viewed"
+    customers.write_text("\n".join(shop.customers))
+    viewed.write_text("\n".join(f"p{number}" for number in range(products)))
     with _served(1) as (address, ready):
         yield {"task": "ready after", "seconds": ready}
         until_idle()
@@ -218,7 +219,7 @@ def _over_http(
     with _served(1) as (address, _):
         until_idle()
         rate = OFFERED.get(products, 400)
-        words = [sys.executable, "-m", "benchmarks.open_loop", address, key, names, "--rate", rate]
+        words = [sys.executable, "-m", "benchmarks.open_loop", address, key, customers, viewed, "--rate", rate]
         words += ["--events", EVENTS_PER_SECOND, "--seconds", asked.seconds]
         told = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, check=True).stdout
         degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]

@@ -72,7 +72,7 @@ class Allow:
     def found(self, request: Request) -> Caller:
         """The same, for a thread that may wait for the store."""
         worker: Live = request.app.state.live
-        key, token = _header_key(request), request.headers.get("x-customer-token")
+        key, token = _header_key(request), _header(request, b"x-customer-token")
         return caller_of(worker, request, key, scopes=self.scopes, token=token)
 
 
@@ -87,7 +87,7 @@ class Pending:
 
     def caller(self, found: Found) -> Caller:
         """Who it is by what ``asked`` found; raises Problem as ``caller_of``."""
-        token = self.request.headers.get("x-customer-token")
+        token = _header(self.request, b"x-customer-token")
         return _caller(self.worker, self.request, valid_key_in(found), scopes=self.scopes, token=token)
 
 
@@ -128,7 +128,7 @@ def caller_of(
 
 
 def _key_of(worker: Live, request: Request, key: str | None) -> str:
-    _not_too_often(worker.per_address.wait(request.client.host if request.client else ""), "this address")
+    _not_too_often(worker.per_address.wait((request.scope.get("client") or ("",))[0]), "this address")
     if key is None:
         raise Problem(401, "a key is expected: Authorization: Bearer KEY", headers=CHALLENGE)
     return key
@@ -140,7 +140,7 @@ def _caller(worker: Live, request: Request, row: KeyRow | None, *, scopes: Seque
     _not_too_often(worker.per_key.wait(row.key_id), "this key")
     if row.scope not in (*scopes, "admin"):
         raise Problem(403, f"a key of scope {row.scope} may not do this; it needs {' or '.join((*scopes, 'admin'))}")
-    origin = request.headers.get("origin")
+    origin = _header(request, b"origin")
     if row.origins and origin is not None and origin not in row.origins:
         raise Problem(403, f"this key may not be used from {origin}")
     return Caller(row.scope, _customer(token, worker.settings.token_secret, worker.now()))
@@ -152,7 +152,12 @@ def _not_too_often(wait_s: int, who: str) -> None:
 
 
 def _header_key(request: Request) -> str | None:
-    return header_key(request.headers.get("authorization"))
+    return header_key(_header(request, b"authorization"))
+
+
+def _header(request: Request, name: bytes) -> str | None:
+    """What the header ``name`` (small letters) says; Starlette's way takes several times as long where there is none."""
+    return next((value.decode("latin-1") for key, value in request.scope["headers"] if key == name), None)
 
 
 def header_key(authorization: str | None) -> str | None:

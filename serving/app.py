@@ -61,6 +61,13 @@ Every call but `/health/*` needs a key: `Authorization: Bearer KEY` (`regulars k
 # ours is at /metrics; to look for OpenTelemetry's with every request takes time
 NO_TELEMETRY: Any = {"tracing": False, "metrics": False, "logs": False}
 
+CORS: dict[str, Any] = {
+    "allow_origins": ["*"],
+    "allow_methods": ["GET", "POST", "PUT", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
+    "expose_headers": ["Retry-After"],
+}
+
 brought: Brought | None = None  # by the process that workers are forked from
 
 
@@ -97,19 +104,14 @@ def create_app(
         static_url="/docs/static",
         telemetry=NO_TELEMETRY,
     )
-    app.add_middleware(Straight, routers=[part.router for part in PARTS])
     app.add_middleware(Sizes)
-    app.add_middleware(
-        CORSMiddleware,
-        allow_origins=["*"],
-        allow_methods=["GET", "POST", "PUT", "DELETE"],
-        allow_headers=["Authorization", "Content-Type", "Content-Encoding", "X-Customer-Token"],
-        expose_headers=["Retry-After"],
-    )
+    app.add_middleware(CORSMiddleware, **CORS)
     app.add_middleware(Measured)
     add_problem_handlers(app)
     for part in PARTS:
         app.include_router(part.router)
+    routers = [part.router for part in PARTS]
+    app.middleware_stack = Straight(app.build_middleware_stack(), routers=routers, cors=CORS)  # before all other layers
     return app
 
 

@@ -55,28 +55,33 @@ class Sizes:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-        elif len(scope["query_string"]) > LONGEST_QUERY:
-            await _refuse(send, 414, f"a query may have {LONGEST_QUERY // 1024} KB at most")
-        elif _told_length(scope) > LARGEST_BODY:
-            await _refuse(send, 413, _TOO_LARGE)
+        refused = too_large(scope) if scope["type"] == "http" else None
+        if refused is None:
+            await self._app(scope, limited(receive), send)
         else:
-            await self._counted(scope, receive, send)
+            await _refuse(send, *refused)
 
-    async def _counted(self, scope: Scope, receive: Any, send: Any) -> None:
-        """Count what comes, since a body need not tell its length."""
-        taken = 0
 
-        async def counted() -> Any:
-            nonlocal taken
-            message = await receive()
-            taken += len(message.get("body", b""))
-            if taken > LARGEST_BODY:
-                raise HTTPException(413, _TOO_LARGE)
-            return message
+def too_large(scope: Scope) -> tuple[int, str] | None:
+    """The status and the reason where a request is refused for what it says of itself."""
+    if len(scope["query_string"]) > LONGEST_QUERY:
+        return 414, f"a query may have {LONGEST_QUERY // 1024} KB at most"
+    return (413, _TOO_LARGE) if _told_length(scope) > LARGEST_BODY else None
 
-        await self._app(scope, counted, send)
+
+def limited(receive: Any) -> Any:
+    """``receive``, which raises HTTPException 413 once too much came: a body need not tell its length."""
+    taken = 0
+
+    async def counted() -> Any:
+        nonlocal taken
+        message = await receive()
+        taken += len(message.get("body", b""))
+        if taken > LARGEST_BODY:
+            raise HTTPException(413, _TOO_LARGE)
+        return message
+
+    return counted
 
 
 _TOO_LARGE = f"a request may have {LARGEST_BODY // 1024 // 1024} MB at most"

@@ -1,5 +1,6 @@
 """Routes that read a request by themselves: FastAPI describes them by their signature; resolving it took longer than answering."""
 
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from inspect import isawaitable, iscoroutinefunction
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
@@ -11,9 +12,28 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from pydantic import BaseModel, ValidationError
+from starlette.middleware.cors import CORSMiddleware
+
+from serving.limits import limited, too_large
+from serving.metrics import count_request
+from serving.services.remembered import Remembered
 
 Read = Callable[[Request], Awaitable[Any]]
 Handle = Callable[[Request], Awaitable[Response]]
+
+MOST_READ, LONGEST_READ = 4_000, 256  # queries that are remembered, and characters of each
+HANDLE = "regulars.handle"  # in the scope of a request: what answers it
+
+
+class Json(Response):
+    """A body that is JSON already, and nothing else to say."""
+
+    media_type = "application/json"
+
+    def init_headers(self, headers: Any = None) -> None:
+        """The two that there are; Starlette's way looks for more."""
+        length = str(len(self.body)).encode()
+        self.raw_headers = [(b"content-length", length), (b"content-type", b"application/json")]
 
 
 class _NotRead(Exception):
@@ -55,13 +75,16 @@ class Direct(APIRoute):
 class Straight:
     """An ASGI application before a FastAPI ``app``: answers by itself where the path of one of ``routers``' routes is fixed.
 
-    Such a route is found by a look instead of a search, and asked without the layers between. What it answers, errors too, is what
-    ``app`` would. A plain route would read what it cannot (see ``Direct``), so those with a body of a model are left to ``app``.
+    Such a route is found by a look instead of a search, and asked without the layers between: it does by itself what those of this
+    service do. They limit what may come (see ``Sizes``), allow other origins by ``cors`` (what Starlette's ``CORSMiddleware``
+    takes; None: no other origin), and count (see ``Measured``). What it answers, errors too, is what ``app`` would. A plain route
+    would read what it cannot (see ``Direct``), so those with a body of a model are left to ``app``.
     """
 
-    def __init__(self, app: Any, *, routers: Iterable[APIRouter]) -> None:
+    def __init__(self, app: Any, *, routers: Iterable[APIRouter], cors: dict[str, Any] | None = None) -> None:
         routes = (route for router in routers for route in router.routes if isinstance(route, Direct))
         self._app = app
+        self._elsewhere = self._answer if cors is None else CORSMiddleware(self._answer, **cors)
         self._found: dict[tuple[str, str], tuple[Direct, Handle]] = {
             (method, route.path): (route, route.get_route_handler())
             for route in routes
@@ -73,22 +96,33 @@ class Straight:
         found = None
         if scope["type"] == "http" and not scope.get("root_path"):
             found = self._found.get((scope["method"], scope["path"]))
-        if found is None:
+        if found is None or too_large(scope) is not None:
             await self._app(scope, receive, send)
             return
-        scope["route"], handle = found
-        request = Request(scope, receive, send)
+        scope["route"], scope[HANDLE] = found
+        if any(name == b"origin" for name, _ in scope["headers"]):
+            await self._elsewhere(scope, receive, send)
+        else:
+            await self._answer(scope, receive, send)
+
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        began, status = time.perf_counter(), 500
         try:
-            response = await handle(request)
-        except Exception as error:
-            response = await _handled(request, error)
-        await response(scope, receive, send)
+            request = Request(scope, limited(receive), send)
+            try:
+                response = await scope[HANDLE](request)
+            except Exception as error:
+                response = await _handled(request, error)
+            status = response.status_code
+            await response(scope, receive, send)
+        finally:
+            count_request(scope, status, time.perf_counter() - began)
 
 
 async def _handled(request: Request, error: Exception) -> Response:
-    """What the application says of ``error``; raises it again where that is left to who answers all that is unexpected."""
+    """What the application says of ``error``; raises it again where it says nothing."""
     handlers = request.app.exception_handlers
-    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers and kind is not Exception), None)
+    handler = next((handlers[kind] for kind in type(error).__mro__ if kind in handlers), None)
     if handler is None:
         raise error
     response = handler(request, error)
@@ -125,11 +159,22 @@ def _path(name: str) -> Read:
 
 
 def _query(model: type[BaseModel]) -> Read:
+    """What was read is remembered for a while, since the same is asked again: whoever takes it must not change it."""
     lists = {name for name, field in model.model_fields.items() if get_origin(field.annotation) is list}
+    known = Remembered[BaseModel](most=MOST_READ)
 
     async def read(request: Request) -> BaseModel:
+        query = request.scope["query_string"]
+        found = known.get(query, state=None)
+        if found is None:
+            found = parsed(query)
+            if len(query) <= LONGEST_READ:
+                known.put(query, found, state=None)
+        return found
+
+    def parsed(query: bytes) -> BaseModel:
         said: dict[str, Any] = {}
-        for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        for name, value in parse_qsl(query.decode("latin-1"), keep_blank_values=True):
             if name in lists:
                 said.setdefault(name, []).append(value)
             else:

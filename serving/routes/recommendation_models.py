@@ -1,10 +1,12 @@
 """What is asked for recommendations and what is answered, as the HTTP API takes and gives it."""
 
+from collections.abc import Callable
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 from regulars.models.history import NEWEST
+from serving.services.asked import Question
 from serving.services.shelf import FIELDS
 
 Id = Annotated[str, Field(min_length=1, max_length=512)]
@@ -55,6 +57,15 @@ class Asked(BaseModel):
     after: Id | None = Field(
         default=None, description="A recommendation_id: what comes after it and before is left out."
     )
+
+    _questions: dict[str | None, Question] = PrivateAttr(default_factory=dict)
+
+    def question(self, token_customer: str | None, make: Callable[[], Question]) -> Question:
+        """What it asks, with the token of that customer, made once."""
+        found = self._questions.get(token_customer)
+        if found is None:
+            found = self._questions[token_customer] = make()
+        return found
 
 
 class Step(BaseModel):

@@ -19,7 +19,7 @@ from serving.champions import Loaded
 from serving.live import Live
 from serving.problems import Problem, describe
 from serving.ranker import RankerLost
-from serving.routes.direct import Direct
+from serving.routes.direct import Direct, Json
 from serving.routes.recommendation_models import Asked, AskedMore, Beside, Recommendations, Slot, Step
 from serving.services.asked import UNSEEN, Question, Visitor
 from serving.services.degrees import FULL, POPULAR
@@ -59,7 +59,12 @@ BOUGHT = ("Order Completed", "purchase")
 )
 async def recommendations(worker: Worker, pending: Asking, asked: Annotated[Asked, Query()]) -> Response:
     """For a known customer, a visitor without a name, a product's page or a cart."""
-    return await _answered(worker, pending, asked, lambda caller: [_question(asked, caller)], whole_page=False)
+
+    def questions(caller: Caller) -> list[Question]:
+        caller.check_customer(asked.customer_id)
+        return [asked.question(caller.token_customer, lambda: _question(asked, caller))]
+
+    return await _answered(worker, pending, asked, questions, whole_page=False)
 
 
 @router.post(
@@ -166,20 +171,20 @@ async def _answered_now(
     visitor = visitor_of(sources, questions[0], found, seconds=time.perf_counter() - began)
     repeated = None if whole_page else repeat(sources, visitor, questions[0])
     if repeated is not None:
-        return _json(repeated)
+        return Json(repeated)
     crowded = worker.crowded(waited) or not read
     if not crowded:
         sketched = await _weighed_beside(worker, sources, visitor, questions, whole_page=whole_page)
         if sketched is not None:
-            return _json(recommend_sketched(sources, visitor, questions[0], sketched))
+            return Json(recommend_sketched(sources, visitor, questions[0], sketched))
     asked_of, one = (recommend_page, questions) if whole_page else (recommend, questions[0])
     make: Callable[..., bytes] = partial(asked_of, sources)
     if not whole_page and is_weighed(sources, visitor, questions[0]):  # choosing takes less than a thread
-        return _json(make(visitor, one))
+        return Json(make(visitor, one))
     if crowded and all(map(rests_on_nobody, questions)):  # nothing is read, so nobody is kept waiting
-        return _json(make(UNSEEN, one, most=POPULAR) if whole_page else recommend_unseen(sources, questions[0]))
+        return Json(make(UNSEEN, one, most=POPULAR) if whole_page else recommend_unseen(sources, questions[0]))
     try:
-        return _json(await worker.answer(partial(make, visitor, one)))
+        return Json(await worker.answer(partial(make, visitor, one)))
     except DataError as error:
         raise Problem(404, str(error)) from error
 
@@ -256,11 +261,7 @@ async def _beside(worker: Live, caller: Caller, product_id: str, asked: Beside, 
     body = await worker.answering.run(lambda _: beside(_sources(worker), loaded.model, question, together=together))
     if body is None:
         raise Problem(404, f"product {product_id} is not known")
-    return _json(body)
-
-
-def _json(body: bytes) -> Response:
-    return Response(body, media_type="application/json")
+    return Json(body)
 
 
 def _loaded(worker: Live) -> Loaded:

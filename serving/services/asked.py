@@ -1,6 +1,7 @@
 """What is asked of a recommender, and by whom."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 
 from regulars.models.history import NOTHING, History
 from serving.services.history import Newest, Who
@@ -28,10 +29,21 @@ class Question:
     explore: float = 0.0
     after: str | None = None
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        """Of all that is compared; once, since a question is looked up by several keys."""
+        return hash(tuple(getattr(self, name) for name in _COMPARED))
+
     @property
     def who(self) -> Who:
         """Who asks, by each of their names."""
         return (self.customer_id, self.anonymous_id, self.session_id)
+
+
+_COMPARED = tuple(one.name for one in fields(Question) if one.compare)
 
 
 @dataclass(frozen=True)

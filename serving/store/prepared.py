@@ -81,18 +81,29 @@ def written_at_once(store: Store, *asked: Asked) -> list[Found]:
 
 def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around: Sequence[str] = ()) -> list[Found]:
     """The rows of each of ``asked``; ``around``: what is said before and behind them."""
+    if dialect.name == "sqlite":
+        return _one_by_one(dialect, connection, asked, around)
+    from serving.store.pipeline import rows_at_once  # noqa: PLC0415 - its driver is an extra
+
     compiled = [prepared.for_driver(dialect) for prepared, _ in asked]
     told = [(one.text, one.parameters(values)) for one, (_, values) in zip(compiled, asked, strict=True)]
     first = len(around[:1])
     if around:
         told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
-    if dialect.name == "sqlite":
-        rows = [connection.execute(*one).fetchall() for one in told]
-    else:
-        from serving.store.pipeline import rows_at_once  # noqa: PLC0415 - its driver is an extra
-
-        rows = rows_at_once(connection, told)
+    rows = rows_at_once(connection, told)
     return [one.converted(found) for one, found in zip(compiled, rows[first : first + len(asked)], strict=True)]
+
+
+def _one_by_one(dialect: Dialect, connection: Any, asked: Sequence[Asked], around: Sequence[str]) -> list[Found]:
+    execute, found = connection.execute, []
+    for text in around[:1]:
+        execute(text)
+    for prepared, values in asked:
+        one = prepared.for_driver(dialect)
+        found.append(one.converted(execute(one.text, one.parameters(values)).fetchall()))
+    for text in around[1:]:
+        execute(text)
+    return found
 
 
 @dataclass(frozen=True)
