@@ -14,6 +14,7 @@ from granian.utils.proxies import wrap_asgi_with_proxy_headers
 from regulars.models.threads import always_one_thread
 from regulars.settings import Settings, read_settings
 from serving.champions import Champions
+from serving.every import Every
 from serving.limits import Sizes
 from serving.live import Brought, Live
 from serving.metrics import UNCOUNTED, Measured
@@ -36,6 +37,7 @@ from serving.routes import (
 )
 from serving.routes.direct import Straight
 from serving.store import open_store
+from serving.tidying import YOUNG_S, Tidying
 
 PARTS = (
     health,
@@ -84,12 +86,15 @@ def create_app(
         )
         live.start()
         app.state.live = live
-        live.lag.start()
+        beside = (live.lag, Every(live.shown.every_s, live.shown.flush), Every(YOUNG_S, Tidying().look))
+        for one in beside:
+            one.start()
         await _ask_first(app)
         try:
             yield
         finally:
-            live.lag.stop()
+            for one in beside:
+                one.stop()
             live.stop()
 
     app = FastAPIOffline(

@@ -1,6 +1,5 @@
 """What a worker holds while it runs: store, champions, the published generation; refreshed beside the requests."""
 
-import gc
 import logging
 import random
 import sys
@@ -34,11 +33,9 @@ from serving.store.writer import GroupWriter
 
 REFRESH_S = 0.5
 SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the loop to let it go on
-# thresholds of the garbage collector: young objects about every 200 answers to who is new, all about every 20,000
-COLLECTED = (10_000, 100, 1)
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 # shares of the time budget that may go by before a turn, and that those whose turn it is may wait for each other
-BEFORE_ONES_TURN, IN_TURN = 0.1, 0.5
+BEFORE_ONES_TURN, IN_TURN = 0.1, 0.3
 
 T = TypeVar("T")
 
@@ -132,15 +129,8 @@ class Live:
         return shelf
 
     def start(self) -> None:
-        """Refresh now, and twice a second in a thread until ``stop``.
-
-        What is there by now stays, most of it code: the garbage collector need not look through all of it every few seconds,
-        while everybody waits. Nor need it look through what is remembered of visitors as often as it does by itself.
-        """
+        """Refresh now, and twice a second in a thread until ``stop``."""
         self.refresh()
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*COLLECTED)
         sys.setswitchinterval(SWITCH_S)
         if self.champions.recommender is not None:
             self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
@@ -214,16 +204,17 @@ class Live:
 
     def crowded(self, waited: float = 0.0) -> bool:
         """Whether an answer that ``waited`` for its turn is better not begun, or would wait for too long once it is."""
+        if waited > BEFORE_ONES_TURN * self.budget.seconds:
+            return True
         waiting = self.rankers if self.rankers else self.answering
         there_and_back = 2 * self.lag.seconds  # until it is asked, and until its answer is looked at
-        in_turn = waiting.expected_wait + there_and_back
-        return waited > BEFORE_ONES_TURN * self.budget.seconds or in_turn > IN_TURN * self.budget.seconds
+        return waiting.expected_wait + there_and_back > IN_TURN * self.budget.seconds
 
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than half of the time budget is
-        not left to wait: it is answered at once, without ranking.
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than three tenths of the time budget
+        is not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait
         if expected > IN_TURN * self.budget.seconds:
@@ -243,7 +234,6 @@ class Live:
     def _keep_fresh(self) -> None:
         while not self._stop.wait(REFRESH_S):
             self.refresh()
-            self.shown.flush()
             self._sync()
 
     def _sync(self) -> None:

@@ -46,9 +46,9 @@ class Rankers:
 
     @property
     def expected_wait(self) -> float:
-        """The seconds that who comes now would wait: those before them by what one takes in the middle."""
-        before = len(self._queue) + sum(len(one.asked) for one in self._running)
-        return before * self._took.seconds / self._count if self._count else 0.0
+        """The seconds that who comes now would wait: those before them by what one takes on average."""
+        before = len(self._queue) + sum([len(one.asked) for one in self._running])
+        return before * self._took.mean / self._count if self._count else 0.0
 
     def prepare(self, model: Recommender) -> None:
         """Have rankers of ``model``; those of another one end once they have answered what they were asked."""

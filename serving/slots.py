@@ -28,10 +28,10 @@ class Slots:
 
     @property
     def expected_wait(self) -> float:
-        """The seconds that who comes now would wait: those before them by what one takes in the middle."""
+        """The seconds that who comes now would wait: those before them by what one takes on average."""
         if self._free.available_tokens > 0:
             return 0.0
-        return (self.waiting + 0.5) * self._took.seconds / self._count
+        return (self.waiting + 0.5) * self._took.mean / self._count
 
     async def run(self, make: Callable[[float], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited, in a thread once there is a slot."""

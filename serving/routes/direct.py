@@ -1,7 +1,7 @@
 """Routes that read a request by themselves: FastAPI describes them by their signature; resolving it took longer than answering."""
 
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from inspect import isawaitable, iscoroutinefunction
 from typing import Annotated, Any, cast, get_args, get_origin, get_type_hints
 from urllib.parse import parse_qsl
@@ -85,6 +85,7 @@ class Straight:
         routes = (route for router in routers for route in router.routes if isinstance(route, Direct))
         self._app = app
         self._elsewhere = self._answer if cors is None else CORSMiddleware(self._answer, **cors)
+        self._here = [] if cors is None else [(b"vary", b"Origin")]  # what that says to who names no origin
         self._found: dict[tuple[str, str], tuple[Direct, Handle]] = {
             (method, route.path): (route, route.get_route_handler())
             for route in routes
@@ -103,9 +104,10 @@ class Straight:
         if any(name == b"origin" for name, _ in scope["headers"]):
             await self._elsewhere(scope, receive, send)
         else:
-            await self._answer(scope, receive, send)
+            await self._answer(scope, receive, send, self._here)
 
-    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: Any, receive: Any, send: Any, more: Sequence[tuple[bytes, bytes]] = ()) -> None:
+        """Answer with ``more`` headers."""
         began, status = time.perf_counter(), 500
         try:
             request = Request(scope, limited(receive), send)
@@ -114,6 +116,7 @@ class Straight:
             except Exception as error:
                 response = await _handled(request, error)
             status = response.status_code
+            response.raw_headers += more
             await response(scope, receive, send)
         finally:
             count_request(scope, status, time.perf_counter() - began)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from threading import Lock, Timer
+from threading import Lock
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Row, bindparam, delete, func, insert, select, type_coerce
@@ -23,7 +23,7 @@ KEPT = timedelta(days=30)
 QUARTER = timedelta(minutes=15)
 MOST_WAITING = 100_000
 WRITTEN_WITHIN_S = 10.0
-TOGETHER_S = 0.02
+SQLITE_EVERY_S, POSTGRESQL_EVERY_S = 0.1, 0.02
 ON_ITS_WAY_S = (0.0, 0.03, 0.1)
 
 log = logging.getLogger(__name__)
@@ -47,18 +47,18 @@ class ShownRow:
 class ShownLog:
     """What one worker showed, written by the worker's writer beside the requests, which do not wait for it.
 
-    On SQLite, which has one worker, rows are written when ``flush`` is called, twice a second, and known before that from
-    memory. On PostgreSQL a write begins 20 milliseconds after the first of its rows came, where none is under way, so that
-    every worker knows a recommendation soon, and few writes hold many. A kill loses what was not written. Where the database takes
-    nothing, 100,000 recommendations wait, then the oldest are dropped: ``dropped`` counts them.
+    Whoever holds it lets it ``flush`` ``every_s`` seconds, so that few writes hold many: on PostgreSQL often, so that every worker
+    knows a recommendation soon; on SQLite, which has one worker and writes for one at a time, not as often. The worker itself
+    knows it before that, from memory. A kill loses what was not written. Where the database takes nothing, 100,000
+    recommendations wait, then the oldest are dropped: ``dropped`` counts them.
     """
 
     def __init__(self, store: Store, writer: GroupWriter) -> None:
         self._store, self._writer = store, writer
+        self.every_s = SQLITE_EVERY_S if store.is_sqlite else POSTGRESQL_EVERY_S
         self._waiting: dict[str, ShownRow] = {}
         self._taken: dict[str, ShownRow] = {}
         self._write: Future[Any] | None = None
-        self._begun: Timer | None = None
         self._lock = Lock()
         self.dropped = 0
 
@@ -69,7 +69,6 @@ class ShownLog:
             if len(self._waiting) > MOST_WAITING:
                 del self._waiting[next(iter(self._waiting))]
                 self.dropped += 1
-            self._begin()
 
     def before(self, recommendation_id: str) -> tuple[str, ...] | None:
         """All products up to and with that recommendation; None where it is not known (any more)."""
@@ -84,7 +83,6 @@ class ShownLog:
     def flush(self) -> "Future[Any] | None":
         """Let the writer begin with what waits, where it has not begun; what is under way, None where nothing is."""
         with self._lock:
-            self._begun = None
             if self._write is not None or not self._waiting:
                 return self._write
             rows = list(self._waiting.values())
@@ -95,14 +93,6 @@ class ShownLog:
             self._taken, self._waiting, self._write = self._waiting, {}, write
         write.add_done_callback(self._done)
         return write
-
-    def _begin(self) -> None:
-        """Let a write begin soon, where none will; holding the lock."""
-        if self._store.is_sqlite or self._write is not None or self._begun is not None or not self._waiting:
-            return
-        self._begun = Timer(TOGETHER_S, self.flush)
-        self._begun.daemon = True
-        self._begun.start()
 
     def settle(self) -> None:
         """Return once everything that was added is written.
@@ -119,8 +109,6 @@ class ShownLog:
             if failed is not None:
                 self._waiting = self._taken | self._waiting
             self._taken, self._write = {}, None
-            if failed is None:
-                self._begin()
         if failed is not None:
             log.error("what was shown could not be written, trying again: %s", failed)
 

@@ -1,17 +1,20 @@
 """Routes that read a request by themselves answer what FastAPI's own would."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated, Any
 
 import httpx
 import pytest
-from fastapi import APIRouter, FastAPI, Query, Response
+from fastapi import APIRouter, Depends, FastAPI, Query, Request, Response
 from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from regulars.errors import DataError, StoreError
+from serving.app import CORS
+from serving.limits import LARGEST_BODY, LONGEST_QUERY, Sizes
 from serving.problems import Problem, add_problem_handlers
 from serving.routes.direct import Direct, Straight
 from serving.routes.recommendation_models import Asked
@@ -163,6 +166,84 @@ def test_only_fixed_paths_without_a_body_of_a_model_are_found_by_a_look() -> Non
     for scope in (elsewhere, {"type": "lifespan"}):
         asyncio.run(straight(scope, None, None))
     assert left == ["http /shop/v1/in-a-thread", "lifespan NoneNone"]
+
+
+def test_who_comes_from_elsewhere_or_sends_too_much_is_answered_as_by_the_layers() -> None:
+    def layered() -> FastAPI:
+        made = app(APIRoute)
+        made.add_middleware(Sizes)
+        made.add_middleware(CORSMiddleware, **CORS)
+        return made
+
+    def straight() -> FastAPI:
+        made = layered()
+        routers = [one.kwargs["routers"][0] for one in app(Direct, straight=True).user_middleware]
+        made.middleware_stack = Straight(made.build_middleware_stack(), routers=routers, cors=CORS)
+        return made
+
+    path, shop = "/v1/in-a-thread", {"origin": "https://shop.example"}
+    asked = (
+        ("GET", f"{path}?limit=3", {}),
+        ("GET", f"{path}?limit=3", shop),
+        ("GET", f"{path}?limit=0", shop),
+        ("GET", f"{path}?limit=3", shop | {"cookie": "a=b"}),
+        ("OPTIONS", path, shop | {"access-control-request-method": "GET"}),
+        ("GET", f"{path}?country={'x' * LONGEST_QUERY}", {}),
+        ("GET", f"{path}?limit=3", {"content-length": str(LARGEST_BODY + 1)}),
+    )
+
+    async def ask(made: FastAPI) -> list[tuple[int, str, dict[str, str]]]:
+        transport = httpx.ASGITransport(made, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://shop") as client:
+            found = [await client.request(how, where, headers=more) for how, where, more in asked]
+        return [(one.status_code, one.text, dict(one.headers)) for one in found]
+
+    of_straight = asyncio.run(ask(straight()))
+    assert of_straight == asyncio.run(ask(layered()))
+    assert [status for status, _, _ in of_straight] == [200, 200, 422, 200, 200, 414, 413]
+    assert of_straight[1][2]["access-control-allow-origin"] == "*"
+
+
+def test_a_body_that_comes_in_parts_is_limited_as_well() -> None:
+    router = APIRouter(route_class=Direct)
+
+    @router.post("/take", response_model=None)
+    async def take(request: Annotated[Request, Depends(whole)]) -> Response:
+        return Response(str(len(await request.body())))
+
+    made = FastAPI()
+    add_problem_handlers(made)
+    made.include_router(router)
+    made.middleware_stack = Straight(made.build_middleware_stack(), routers=[router])
+    sent = 0
+
+    async def parts() -> AsyncIterator[bytes]:
+        nonlocal sent
+        for _ in range(LARGEST_BODY // 2**20 + 10):
+            sent += 1
+            yield bytes(2**20)
+
+    async def ask() -> httpx.Response:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(made), base_url="http://shop") as client:
+            return await client.post("/take", content=parts())
+
+    assert asyncio.run(ask()).status_code == 413
+
+
+async def whole(request: Request) -> Request:
+    await request.body()
+    return request
+
+
+def test_a_query_is_read_once_where_it_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, read = app(Direct, straight=True), list[Any]()
+    validate = Asked.model_validate
+    monkeypatch.setattr(Asked, "model_validate", lambda said: read.append(said) or validate(said))
+    long = "x" * 300
+    queries = ("limit=7", "limit=8", "limit=7", "limit=0", "limit=0", f"country={long}", f"country={long}")
+    told = answers(made, [f"/v1/in-a-thread?{query}" for query in queries])
+    assert told[0] == told[2] != told[1]
+    assert [said.get("limit") for said in read] == ["7", "8", "0", "0", None, None]
 
 
 def test_both_are_described_alike() -> None:
