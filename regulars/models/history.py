@@ -3,6 +3,7 @@
 A customer is their history: nothing here knows who they are.
 """
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -130,19 +131,20 @@ class Told:
 def told_history(history: History, ids: IdMap, *, moment: int | None = None) -> Told:
     """``history`` in rows of ``ids``; with a ``moment`` of a long one only the end, as far as it is read then."""
     if moment is not None and len(history.occurred_at) > LONG:
-        history = _end_of(history, ids, moment)
+        return _end_of(history, ids, moment)
     at = np.asarray(history.occurred_at, dtype=np.int64)
     return Told(ids.rows(history.product_ids), at, _KINDS.rows(history.kinds))
 
 
-def _end_of(history: History, ids: IdMap, moment: int) -> History:
+def _end_of(history: History, ids: IdMap, moment: int) -> Told:
     """As much of the end as holds the newest 500 interactions before ``moment`` that say anything."""
-    first, count = len(history.occurred_at), 0
+    first, count, parts = len(history.occurred_at), 0, deque[Told]()
     while first > 0 and count < NEWEST:
         last, first = first, max(0, first - LONG)
         part = told_history(_between(history, first, last), ids)
+        parts.appendleft(part)
         count += int(np.count_nonzero((part.rows >= 0) & (part.at < moment) & (_STRENGTH[part.kinds] > 0)))
-    return _between(history, first, len(history.occurred_at))
+    return Told(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("rows", "at", "kinds")))
 
 
 def _between(history: History, first: int, last: int) -> History:
