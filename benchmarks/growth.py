@@ -110,9 +110,8 @@ def _with_lengths(shop: MadeShop, lengths: list[int]) -> Iterator[Row]:
         at = np.sort(rng.integers(moment - 300 * DAY_S, moment, length))
         return History(ids.ids(rows), at, ("purchase",) * length)
 
-    histories = [
-        (length, made(length)) for _ in range(WEIGHED) for length in lengths
-    ]  # else making one empties the caches
+    # all of them first, since making one empties the caches
+    histories = [(length, made(length)) for _ in range(WEIGHED) for length in lengths]
     with one_thread():
         for length, history in histories:
             began = time.perf_counter()

@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--events", type=float, default=0.0)
     parser.add_argument("--seconds", type=float, default=60.0)
     asked = parser.parse_args()
-    load = run(asked, asked.customers.read_text().split(), asked.products.read_text().split())
+    load = _run(asked, asked.customers.read_text().split(), asked.products.read_text().split())
     print(json.dumps({
         "statuses": dict(load.statuses),
         **{f"{task}_{name}_ms": float(np.quantile(times, share)) for task, times in load.took.items()
@@ -158,8 +158,7 @@ def main() -> None:
     }))  # fmt: skip
 
 
-def run(asked: argparse.Namespace, customers: Sequence[str], products: Sequence[str]) -> Load:
-    """What came of all requests once they are answered, or 20 seconds after the last of them."""
+def _run(asked: argparse.Namespace, customers: Sequence[str], products: Sequence[str]) -> Load:
     load = Load(str(urlsplit(asked.address).hostname), int(urlsplit(asked.address).port or 80))
     rng = np.random.default_rng(0)
     who, what = _any_of(customers, rng), _any_of(products, rng)

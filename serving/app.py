@@ -17,7 +17,7 @@ from serving.champions import Champions
 from serving.every import Every
 from serving.limits import Sizes
 from serving.live import Brought, Live
-from serving.metrics import UNCOUNTED, Measured
+from serving.metrics import Measured
 from serving.problems import add_problem_handlers
 from serving.routes import (
     changes,
@@ -89,7 +89,6 @@ def create_app(
         beside = (live.lag, Every(live.shown.every_s, live.shown.flush), Every(YOUNG_S, Tidying().look))
         for one in beside:
             one.start()
-        await _ask_first(app)
         try:
             yield
         finally:
@@ -118,21 +117,6 @@ def create_app(
     routers = [part.router for part in PARTS]
     app.middleware_stack = Straight(app.build_middleware_stack(), routers=routers, cors=CORS)  # before all other layers
     return app
-
-
-async def _ask_first(app: FastAPI) -> None:
-    """Ask as somebody without a key: FastAPI makes its routes when the first request comes, a tenth of a second for who waits."""
-
-    async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    async def send(_: Any) -> None:
-        pass
-
-    for method, path in (("GET", "/v1/recommendations"), ("POST", "/v1/track")):
-        asked = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "root_path": ""}
-        where = {"method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "headers": []}
-        await app(asked | where | {"client": None, "server": None, UNCOUNTED: True}, receive, send)
 
 
 def create() -> Callable[..., Any]:

@@ -8,7 +8,7 @@ log = logging.getLogger(__name__)
 
 
 class Every:
-    """Calls ``do``, which is over soon, ``seconds`` after it was called last, in the loop that runs; what fails is tried again."""
+    """Calls ``do``, which is over soon, again after ``seconds`` in the event loop that runs; what fails is tried again."""
 
     def __init__(self, seconds: float, do: Callable[[], object]) -> None:
         self._seconds, self._do = seconds, do
@@ -24,8 +24,8 @@ class Every:
             self._timer.cancel()
 
     def _again(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = loop.call_later(self._seconds, self._again, loop)
         try:
             self._do()
         except Exception:
             log.exception("what is done every %g seconds failed, trying again", self._seconds)
-        self._timer = loop.call_later(self._seconds, self._again, loop)

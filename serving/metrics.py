@@ -17,9 +17,6 @@ WAITED = Histogram("regulars_answer_wait_seconds", "Seconds that answers waited 
 EVENTS = Counter("regulars_events", "Events by what became of them.", ["status"])
 
 
-UNCOUNTED = "regulars.uncounted"  # in the scope of what nobody asked
-
-
 class Measured:
     """An ASGI application around another one that counts its requests; routes by their pattern, so that no id is kept."""
 
@@ -45,11 +42,10 @@ class Measured:
 
 
 def count_request(scope: dict[str, Any], status: int, seconds: float) -> None:
-    """Count a request that was answered, unless nobody asked it."""
-    if UNCOUNTED not in scope:
-        route = getattr(scope.get("route"), "path", "unknown")
-        labelled(REQUESTS, scope["method"], route, status).inc()
-        labelled(SECONDS, route).observe(seconds)
+    """Count a request that was answered."""
+    route = getattr(scope.get("route"), "path", "unknown")
+    labelled(REQUESTS, scope["method"], route, status).inc()
+    labelled(SECONDS, route).observe(seconds)
 
 
 @lru_cache(1_000)
