@@ -52,12 +52,15 @@ def known_arrays(
     places = places[first:count]
     last = at[places[-1]] if len(places) else moment
     own, days, faded = np.empty(len(places), np.int64), np.empty(len(places)), np.empty(len(places))
-    bought = np.empty(len(places), np.bool_)
+    bought, before, left = np.empty(len(places), np.bool_), last, 1.0
     for to in range(len(places)):
         place = places[to]
         own[to], bought[to] = rows[place], is_bought[kinds[place]]
         days[to] = (moment - at[place]) / DAY_S
-        faded[to] = strength_of[kinds[place]] * np.exp2((at[place] - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS))
+        if at[place] != before:
+            before = at[place]
+            left = np.exp2((before - last) / (DAY_S * STRENGTH_HALF_LIFE_DAYS))
+        faded[to] = strength_of[kinds[place]] * left
     products, place_of, weights = distinct(own, faded)
     return own, days, bought, faded, products, place_of, weights
 
@@ -189,17 +192,28 @@ def basket_sums(place: Rows, times: Floats, count: int, groups: int, within: Flo
 @compiled
 def frequency_of(visitor: Visitor, groups: int, within: Floats, of_groups: Floats) -> tuple[Rows, Floats]:
     """The products that were bought and the sums of their baskets, see ``basket_sums``."""
-    place, times = visitor.place[visitor.bought], -visitor.days[visitor.bought]
-    sums = basket_sums(place, times, len(visitor.products), groups, within, of_groups)
-    kept = np.flatnonzero(sums > 0)
-    return visitor.products[kept], sums[kept]
+    place, times, count = np.empty(len(visitor.place), np.int64), np.empty(len(visitor.place)), 0
+    for at in range(len(visitor.place)):
+        if visitor.bought[at]:
+            place[count], times[count] = visitor.place[at], -visitor.days[at]
+            count += 1
+    sums = basket_sums(place[:count], times[:count], len(visitor.products), groups, within, of_groups)
+    products, count = np.empty(len(sums), np.int64), 0
+    for one in range(len(sums)):
+        if sums[one] > 0:
+            products[count], sums[count] = visitor.products[one], sums[one]
+            count += 1
+    return products[:count], sums[:count]
 
 
 @compiled
 def faded_purchases(visitor: Visitor, half_life_days: float) -> Floats:
     """Of each product how often it was bought, half as much for every ``half_life_days`` that have passed since."""
-    sums = np.zeros(len(visitor.products))
+    sums, before, left = np.zeros(len(visitor.products)), 0.0, 1.0
     for at in range(len(visitor.place)):
         if visitor.bought[at]:
-            sums[visitor.place[at]] += 2.0 ** (-visitor.days[at] / half_life_days)
+            if visitor.days[at] != before:
+                before = visitor.days[at]
+                left = 2.0 ** (-before / half_life_days)
+            sums[visitor.place[at]] += left
     return sums

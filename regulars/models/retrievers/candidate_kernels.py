@@ -245,9 +245,19 @@ def candidates(
 
 @compiled
 def _mark_best(pairs: Pairs, most: int, allowed: Mask, most_allowed: int, bits: Words) -> None:
-    _mark(highest(pairs[0], pairs[1], most), bits)
-    if most_allowed:
+    """Marks the ``most`` best, and the ``most_allowed`` best of those allowed."""
+    best = highest(pairs[0], pairs[1], most)
+    _mark(best, bits)
+    if most_allowed and not (len(best) < most or _holds(best, allowed, most_allowed)):
         _mark(_highest_allowed(pairs, allowed, most_allowed), bits)
+
+
+@compiled
+def _holds(best: Rows, allowed: Mask, count: int) -> bool:
+    """Whether at least ``count`` of the ``best`` are allowed: then no other allowed one is as good as those."""
+    for row in best:
+        count -= allowed[row]
+    return count <= 0
 
 
 @compiled
