@@ -135,8 +135,6 @@ class Live:
         if self.champions.recommender is not None:
             self.rankers.prepare(self.champions.recommender.model)  # while no other thread runs
         self.writer.start()
-        if self.reader is not None:
-            self.reader.start()
         Thread(target=self._keep_fresh, name="refresh", daemon=True).start()
 
     def stop(self) -> None:

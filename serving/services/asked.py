@@ -4,8 +4,9 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 
 from regulars.models.history import NOTHING, History
-from serving.services.history import Newest, Who
+from serving.services.history import Who
 from serving.services.shelf import Filters
+from serving.store.events import Touched
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Visitor:
     ``state``: what tells whether anything happened since, None where nothing of them may be remembered.
     """
 
-    newest: Newest
+    newest: Touched
     state: tuple[object, ...] | None
     seconds: float
 

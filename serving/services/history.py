@@ -1,6 +1,5 @@
 """A customer's newest interactions, packed for the store and unpacked for the recommender."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,11 +11,12 @@ from features.interactions import KINDS
 from regulars.ids import IdMap, Numbered, joined
 from regulars.models.history import NEWEST, NOTHING, History
 from serving.services.shelf import Shelf
-from serving.store.events import by_customer, by_visitor
+from serving.store.events import Touched, by_customer, by_visitor
 from serving.store.prepared import Asked
 
 KIND_IDS = IdMap(KINDS)
 BYTES_EACH = 13
+MICROSECONDS = 1_000_000
 NAMED = b'{"products"'  # no moment begins with these bytes
 
 
@@ -59,7 +59,6 @@ class Clock:
     at: datetime
 
 
-Newest = Sequence[tuple[datetime, str]]
 Who = tuple[str | None, str | None, str | None]  # customer_id, anonymous_id, session_id
 
 
@@ -89,13 +88,13 @@ def joined_by_time(first: History, then: History) -> History:
     return History(products, at[order], kinds)
 
 
-def happened(newest_first: Newest, clock: Clock) -> History:
+def happened(newest_first: Touched, clock: Clock) -> History:
     """The events, given as they came in, by the time they tell; what claims to be of the future happened just now."""
     if not newest_first:
         return NOTHING
     products, at, kinds = [], [], []
     for occurred_at, touched in reversed(newest_first):
-        age = max(clock.now - int(occurred_at.timestamp()), 1)
+        age = max(clock.now - occurred_at // MICROSECONDS, 1)
         for product_id, kind in orjson.loads(touched):
             products.append(product_id)
             at.append(clock.shop - age)

@@ -36,6 +36,10 @@ NUMBERING = "numbering"  # in a connection's notes: the transaction that holds t
 ONE_AT_A_TIME = 7_201_944  # of PostgreSQL's advisory locks: the one under which events are numbered
 
 
+# microseconds since 1970, and the products with what was done, as in the column ``touched``
+Touched = Sequence[tuple[int, str]]
+
+
 @dataclass(frozen=True)
 class EventRow:
     """One event on its way into the store; see the table ``events``."""
@@ -127,7 +131,9 @@ def _identify(connection: Connection, rows: Sequence[EventRow]) -> None:
 _IDENTITY = {"anonymous_id": "anonymous_id", "customer_id": "customer_id", "identified_at": "occurred_at"}
 
 
-_TOUCHED = select(events.c.seq, events.c.occurred_at, events.c.touched).where(with_products)
+# as numbers, since most are read only to see that they are the same as before
+_MICROSECONDS = type_coerce(events.c.occurred_at, BigInteger).label("occurred_at")
+_TOUCHED = select(events.c.seq, _MICROSECONDS, events.c.touched).where(with_products)
 _NEAR = func.abs(
     type_coerce(events.c.occurred_at, BigInteger) - type_coerce(identities.c.identified_at, BigInteger)
 ) <= JOINED_WITHIN // timedelta(microseconds=1)
@@ -161,19 +167,17 @@ def by_visitor(*, anonymous_id: str | None, session_id: str | None, limit: int) 
     return query, {"visitor": anonymous_id or session_id, "newest": limit}
 
 
-def touched_in(found: Found) -> list[tuple[datetime, str]]:
-    """(occurred_at, touched) of each event that was found."""
+def touched_in(found: Found) -> Touched:
+    """What was touched by each event that was found."""
     return [(occurred_at, touched) for _, occurred_at, touched in found]
 
 
-def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> list[tuple[datetime, str]]:
+def touched_by_customer(store: Store, customer_id: str, *, covered: Covered, limit: int) -> Touched:
     """What ``by_customer`` finds."""
     return touched_in(rows_of_each(store, by_customer(customer_id, covered=covered, limit=limit))[0])
 
 
-def touched_by_visitor(
-    store: Store, *, anonymous_id: str | None, session_id: str | None, limit: int
-) -> list[tuple[datetime, str]]:
+def touched_by_visitor(store: Store, *, anonymous_id: str | None, session_id: str | None, limit: int) -> Touched:
     """What ``by_visitor`` finds."""
     asked = by_visitor(anonymous_id=anonymous_id, session_id=session_id, limit=limit)
     return touched_in(rows_of_each(store, asked)[0])

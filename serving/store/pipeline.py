@@ -37,12 +37,105 @@ def rows_at_once(connection: Connection[Any], told: Sequence[Told]) -> list[Foun
 
 def _handed(connection: Connection[Any], told: Sequence[Told]) -> list[Found]:
     names, types = _prepared.setdefault(connection, {}), Transformer(connection)
-    given = [types.dump_sequence(values, [PyFormat.TEXT] * len(values)) for _, values in told]
+    given, libpq = _dumped(types, told), connection.pgconn
     try:
-        asked, results = _exchanged(connection.pgconn, names, [text for text, _ in told], given)
+        libpq.enter_pipeline_mode()
+        asked = _sent(libpq, names, told, given)
+        results = list(_results(libpq))
+        libpq.exit_pipeline_mode()
     except BaseException:  # nobody knows what comes next from there
         connection.close()
         raise
+    return _found(types, names, told, asked, results)
+
+
+class Pipeline:
+    """A connection whose statements stand alone, for who need not wait for it: statements are handed over, and what they found is
+    received once the connection has something to read.
+
+    It stays in pipeline mode, so that it is to be closed at the end.
+    """
+
+    def __init__(self, connection: Connection[Any]) -> None:
+        self._connection, self._libpq = connection, connection.pgconn
+        self._names, self._types = _prepared.setdefault(connection, {}), Transformer(connection)
+        self._told: Sequence[Told] = ()
+        self._asked: list[bool] = []
+        self._results: list[Any] = []
+        self._libpq.enter_pipeline_mode()
+
+    def fileno(self) -> int:
+        """The socket."""
+        return int(self._libpq.socket)
+
+    def hand(self, told: Sequence[Told]) -> bool:
+        """Hand the statements over, none before having received all that was found before; whether all is sent, else ``flush`` is
+        to be called when more can be written.
+
+        Raises:
+            psycopg.Error: a value is none of the database's, and nothing was sent; or the connection is lost, see ``is_lost``.
+        """
+        given = _dumped(self._types, told)
+        try:
+            self._told, self._asked = told, _sent(self._libpq, self._names, told, given)
+            return self.flush()
+        except BaseException:
+            self.close()
+            raise
+
+    def flush(self) -> bool:
+        """Send what was not; whether all is sent by now."""
+        return bool(self._libpq.flush() == 0)
+
+    def received(self) -> list[Found] | None:
+        """The rows of each statement that was handed over; None where not all of them are here yet.
+
+        Raises:
+            psycopg.Error: what the server says of the first that fails; or the connection is lost, see ``is_lost``.
+        """
+        try:
+            whole = self._are_here()
+        except BaseException:
+            self.close()
+            raise
+        if not whole:
+            return None
+        told, asked, results = self._told, self._asked, self._results
+        self._told, self._asked, self._results = (), [], []
+        return _found(self._types, self._names, told, asked, results)
+
+    def _are_here(self) -> bool:
+        """Whether all results are here; those that are, are taken."""
+        libpq = self._libpq
+        libpq.consume_input()
+        while self._asked and not libpq.is_busy():
+            result = libpq.get_result()
+            if result is None:
+                _check(libpq)
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return True
+            else:
+                self._results.append(result)
+        _check(libpq)  # what is said unasked is mostly the end
+        return False
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be asked any more."""
+        return self._connection.closed
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _dumped(types: Transformer, told: Sequence[Told]) -> list[Any]:
+    return [types.dump_sequence(values, [PyFormat.TEXT] * len(values)) for _, values in told]
+
+
+def _found(
+    types: Transformer, names: dict[str, bytes], told: Sequence[Told], asked: Sequence[bool], results: Sequence[Any]
+) -> list[Found]:
+    """The rows of each statement, of what ``_sent`` gave and all results."""
     failed = next((found for found in results if found.status == pq.ExecStatus.FATAL_ERROR), None)
     if failed is not None:
         for text, _ in told:  # it may not be prepared, or for a table as it was
@@ -51,13 +144,10 @@ def _handed(connection: Connection[Any], told: Sequence[Told]) -> list[Found]:
     return [_rows(types, found) for found, of_statement in zip(results, asked, strict=True) if of_statement]
 
 
-def _exchanged(
-    libpq: Any, names: dict[str, bytes], texts: Sequence[str], given: Sequence[Any]
-) -> tuple[list[bool], list[Any]]:
-    """All results, and of each whether it is a statement's or that of preparing one."""
+def _sent(libpq: Any, names: dict[str, bytes], told: Sequence[Told], given: Sequence[Any]) -> list[bool]:
+    """Of each result that will come whether it is a statement's or that of preparing one."""
     asked = []
-    libpq.enter_pipeline_mode()
-    for text, values in zip(texts, given, strict=True):
+    for (text, _), values in zip(told, given, strict=True):
         name = names.get(text)
         if name is None:
             name = names[text] = b"at_once_%d" % next(_NUMBERS)
@@ -66,9 +156,12 @@ def _exchanged(
         libpq.send_query_prepared(name, values)
         asked.append(True)
     libpq.pipeline_sync()
-    results = list(_results(libpq))
-    libpq.exit_pipeline_mode()
-    return asked, results
+    return asked
+
+
+def _check(libpq: Any) -> None:
+    if libpq.status == pq.ConnStatus.BAD:
+        raise OperationalError(libpq.get_error_message())
 
 
 def _rows(types: Transformer, result: Any) -> Found:
@@ -90,8 +183,7 @@ def _results(libpq: Any) -> Iterator[Any]:
             libpq.consume_input()
         result = libpq.get_result()
         if result is None:
-            if libpq.status == pq.ConnStatus.BAD:
-                raise OperationalError(libpq.get_error_message())
+            _check(libpq)
         elif result.status == pq.ExecStatus.PIPELINE_SYNC:
             return
         else:

@@ -85,13 +85,21 @@ def _handed(dialect: Dialect, connection: Any, asked: Sequence[Asked], *, around
         return _one_by_one(dialect, connection, asked, around)
     from serving.store.pipeline import rows_at_once  # noqa: PLC0415 - its driver is an extra
 
-    compiled = [prepared.for_driver(dialect) for prepared, _ in asked]
-    told = [(one.text, one.parameters(values)) for one, (_, values) in zip(compiled, asked, strict=True)]
-    first = len(around[:1])
+    told, first = told_of_each(dialect, asked), len(around[:1])
     if around:
         told = [*((text, ()) for text in around[:1]), *told, *((text, ()) for text in around[1:])]
-    rows = rows_at_once(connection, told)
-    return [one.converted(found) for one, found in zip(compiled, rows[first : first + len(asked)], strict=True)]
+    return read(dialect, asked, rows_at_once(connection, told)[first : first + len(asked)])
+
+
+def told_of_each(dialect: Dialect, asked: Sequence[Asked]) -> list[tuple[str, Any]]:
+    """The text and the values of each, as PostgreSQL's driver takes them; see ``pipeline``."""
+    compiled = ((prepared.for_driver(dialect), values) for prepared, values in asked)
+    return [(one.text, one.parameters(values)) for one, values in compiled]
+
+
+def read(dialect: Dialect, asked: Sequence[Asked], rows: Sequence[Found]) -> list[Found]:
+    """What each of ``asked`` found, of the ``rows`` that the driver gives."""
+    return [prepared.for_driver(dialect).converted(found) for (prepared, _), found in zip(asked, rows, strict=True)]
 
 
 def _one_by_one(dialect: Dialect, connection: Any, asked: Sequence[Asked], around: Sequence[str]) -> list[Found]:

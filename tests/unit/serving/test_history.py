@@ -1,6 +1,6 @@
 """What is packed of a customer's history, and what newer events add to it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import numpy as np
 import orjson
@@ -76,10 +76,11 @@ def test_newer_events_come_behind_by_time_also_of_products_that_were_not_publish
 
 def test_events_that_came_late_are_where_they_happened() -> None:
     clock = Clock(int(NOW.timestamp()), 1_000, NOW)
+    now = int(NOW.timestamp())
     newest_first = [
-        (NOW - timedelta(seconds=60), b'[["tea", "view"]]'),  # came last, happened first
-        (NOW + timedelta(days=1), b'[["axe", "cart"]]'),  # a clock that is ahead
-        (NOW - timedelta(seconds=5), b'[["cup", "view"], ["pot", "view"]]'),
+        (1_000_000 * (now - 60) + 999_999, '[["tea", "view"]]'),  # came last, happened first
+        (1_000_000 * (now + 86_400), '[["axe", "cart"]]'),  # a clock that is ahead
+        (1_000_000 * (now - 5), '[["cup", "view"], ["pot", "view"]]'),
     ]
     expected = [("tea", 940, "view"), ("cup", 995, "view"), ("pot", 995, "view"), ("axe", 999, "cart")]
     assert told(happened(newest_first, clock)) == expected

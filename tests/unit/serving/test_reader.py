@@ -1,18 +1,21 @@
 """Looks of many into PostgreSQL at once: each gets its own rows, and fails alone."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Dialect, text
 
 from serving.services.keys import create_key, key_asked, revoke_key, valid_key_in
 from serving.store import open_store
 from serving.store import reader as module
 from serving.store.database import Store
 from serving.store.events import by_visitor, touched_in
-from serving.store.prepared import Asked, Found, rows_of_each
+from serving.store.prepared import Asked, Found, told_of_each
 from serving.store.published import history_asked
 from serving.store.reader import GroupReader
 from serving.store.writer import Overloaded
@@ -35,7 +38,6 @@ def store(postgresql: str) -> Iterator[Store]:
 @pytest.fixture
 def reader(store: Store) -> Iterator[GroupReader]:
     found = GroupReader(store)
-    found.start()
     yield found
     found.stop()
 
@@ -59,16 +61,14 @@ def test_each_of_many_looks_gets_what_it_asked_for(store: Store, reader: GroupRe
 def test_what_several_ask_alike_is_asked_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     key, handed, reader = create_key(store, scope="lists", label="one for all", now=NOW).key, [], GroupReader(store)
 
-    def noted(store: Store, *asked: Asked) -> list[Found]:
+    def noted(dialect: Dialect, asked: Sequence[Asked]) -> list[tuple[str, Any]]:
         handed.append(len(asked))
-        return rows_of_each(store, *asked)
+        return told_of_each(dialect, asked)
 
-    monkeypatch.setattr(module, "rows_of_each", noted)
+    monkeypatch.setattr(module, "told_of_each", noted)
 
     async def all_of_them() -> list[list[Found]]:
-        looks = [asyncio.ensure_future(reader.rows(key_asked(key), of_visitor(name))) for name in ("v", "w", "v")]
-        await asyncio.sleep(0)  # all wait
-        reader.start()
+        looks = (reader.rows(key_asked(key), of_visitor(name)) for name in ("v", "w", "v"))
         return await asyncio.gather(*looks)
 
     for found in asyncio.run(all_of_them()):
@@ -125,40 +125,94 @@ def test_connections_that_the_server_ended_are_no_error(store: Store, reader: Gr
     assert asyncio.run(look())
 
 
-def test_more_than_can_wait_are_refused_at_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_was_under_way_on_a_connection_that_was_lost_is_read_for_on_another(
+    store: Store, reader: GroupReader, postgresql: str
+) -> None:
+    """While it waits for a lock, the server's process ends; asked again, another one waits until the lock is gone."""
+    with psycopg.connect(postgresql) as other, psycopg.connect(postgresql, autocommit=True) as killer:
+        other.execute("LOCK TABLE histories IN ACCESS EXCLUSIVE MODE")
+
+        async def look() -> list[list[Found]]:
+            looks = [asyncio.ensure_future(reader.rows(NOBODY, of_visitor(name))) for name in ("v", "w")]
+            while not (waiting := killer.execute("SELECT pid FROM pg_locks WHERE NOT granted").fetchall()):
+                await asyncio.sleep(0.01)
+            assert killer.execute("SELECT pg_terminate_backend(%s, 20000)", waiting[0]).fetchone() == (True,)
+            other.rollback()
+            return await asyncio.gather(*looks)
+
+        assert asyncio.run(look()) == [[[], []]] * 2
+
+
+def test_more_than_a_socket_holds_is_sent_bit_by_bit(reader: GroupReader) -> None:
+    long = "x" * 1_000_000
+
+    async def look() -> list[list[Found]]:
+        return await asyncio.gather(*(reader.rows(of_visitor(f"{long}{number}")) for number in range(20)))
+
+    assert asyncio.run(look()) == [[[]]] * 20
+
+
+def test_a_database_that_is_away_is_said_to_be(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def away() -> Iterator[object]:
+        raise psycopg.OperationalError("nobody listens there")
+        yield
+
+    driver, reader = store.driver, GroupReader(store)
+    monkeypatch.setattr(store, "driver", away)
+
+    async def look() -> None:
+        looks = [reader.rows(NOBODY) for _ in range(3)]
+        failed = await asyncio.gather(*looks, return_exceptions=True)
+        assert [str(error) for error in failed] == ["nobody listens there"] * 3
+        monkeypatch.setattr(store, "driver", driver)  # it is back
+        assert await reader.rows(NOBODY) == [[]]
+
+    asyncio.run(look())
+    reader.stop()
+
+
+def test_who_gave_up_keeps_nobody_waiting(reader: GroupReader) -> None:
+    async def look() -> object:
+        gone = asyncio.ensure_future(reader.rows(NOBODY))
+        await asyncio.sleep(0)
+        gone.cancel()
+        return await reader.rows(NOBODY)
+
+    assert asyncio.run(look()) == [[]]
+
+
+def test_more_than_can_wait_are_refused_at_once(reader: GroupReader, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MOST_WAITING", 3)
-    reader = GroupReader(store)  # nobody reads yet
 
     async def crowd() -> list[object]:
         waiting = [asyncio.ensure_future(reader.rows(NOBODY)) for _ in range(3)]
         await asyncio.sleep(0)
         with pytest.raises(Overloaded):
             await reader.rows(NOBODY)
-        reader.start()
         return await asyncio.gather(*waiting)
 
     assert asyncio.run(crowd()) == [[[]]] * 3
-    reader.stop()
 
 
-def test_nobody_waits_for_ever(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_ever(reader: GroupReader, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
 
     async def look() -> None:
         with pytest.raises(Overloaded):
-            await GroupReader(store).rows(NOBODY)  # nobody reads
+            await reader.rows(NOBODY)
 
-    asyncio.run(look())
+    with psycopg.connect(postgresql) as other:
+        other.execute("LOCK TABLE histories IN ACCESS EXCLUSIVE MODE")
+        asyncio.run(look())
 
 
-def test_who_waits_is_read_for_before_the_end(store: Store) -> None:
-    reader = GroupReader(store)
-
+def test_who_waits_is_read_for_before_the_end(reader: GroupReader) -> None:
     async def look() -> object:
+        assert await reader.rows(NOBODY) == [[]]
         waiting = asyncio.ensure_future(reader.rows(NOBODY))
         await asyncio.sleep(0)
-        reader.start()
-        await asyncio.to_thread(reader.stop)
+        reader.stop()
         return await waiting
 
     assert asyncio.run(look()) == [[]]
