@@ -62,11 +62,8 @@ class Pipeline:
         self._told: Sequence[Told] = ()
         self._asked: list[bool] = []
         self._results: list[Any] = []
+        self.socket = int(self._libpq.socket)  # its number, also once it is closed
         self._libpq.enter_pipeline_mode()
-
-    def fileno(self) -> int:
-        """The socket."""
-        return int(self._libpq.socket)
 
     def hand(self, told: Sequence[Told]) -> bool:
         """Hand the statements over, none before having received all that was found before; whether all is sent, else ``flush`` is

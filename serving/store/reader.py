@@ -103,7 +103,7 @@ class GroupReader:
         self._send()
         while self._pipeline is not None and self._under_way is not None and time.monotonic() < until:
             self._flush()
-            _wait(self._pipeline.fileno())
+            _wait(self._pipeline.socket)
             self._read()
         self._let_go()
         self._loop = None
@@ -143,7 +143,7 @@ class GroupReader:
             try:
                 if not self._pipeline.hand(told_of_each(self._store.dialect, self._under_way.distinct)):
                     assert self._loop is not None
-                    self._loop.add_writer(self._pipeline.fileno(), self._flush)
+                    self._loop.add_writer(self._pipeline.socket, self._flush)
             except Exception as error:  # of the connection, or a value that is none of the database's: nothing was sent
                 self._failed(error)
 
@@ -165,7 +165,7 @@ class GroupReader:
             return
         try:
             if self._pipeline.flush():
-                self._loop.remove_writer(self._pipeline.fileno())
+                self._loop.remove_writer(self._pipeline.socket)
         except Exception as error:
             self._failed(error, lost=True)
 
@@ -228,7 +228,7 @@ class GroupReader:
                     look.found.set_exception(error)
             return
         self._held, self._pipeline = held, Pipeline(taken.result())
-        loop.add_reader(self._pipeline.fileno(), self._read)
+        loop.add_reader(self._pipeline.socket, self._read)
         self._send()
 
     def _let_go(self) -> None:
@@ -236,8 +236,8 @@ class GroupReader:
         if self._pipeline is None:
             return
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.remove_reader(self._pipeline.fileno())
-            self._loop.remove_writer(self._pipeline.fileno())
+            self._loop.remove_reader(self._pipeline.socket)
+            self._loop.remove_writer(self._pipeline.socket)
         self._pipeline.close()
         self._pipeline = None
         self._held.close()
