@@ -35,7 +35,7 @@ REFRESH_S = 0.5
 SWITCH_S = 0.0005  # for how long a thread that reads or writes waits for the loop to let it go on
 ANSWERED_AT_ONCE, LOOKED_AT_ONCE = 2, 8
 # shares of the time budget that may go by before a turn, and that those whose turn it is may wait for each other
-BEFORE_ONES_TURN, IN_TURN = 0.1, 0.3
+BEFORE_ONES_TURN, IN_TURN = 0.1, 0.2
 
 T = TypeVar("T")
 
@@ -211,7 +211,7 @@ class Live:
     async def answer(self, make: Callable[[float, str], T]) -> T:
         """What ``make`` gives, told for how many seconds it waited and how much ranking there may be.
 
-        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than three tenths of the time budget
+        Ranking keeps a processor busy, so a few at a time are made. Who would wait for longer than a fifth of the time budget
         is not left to wait: it is answered at once, without ranking.
         """
         expected = self.answering.expected_wait + self.rankers.expected_wait
