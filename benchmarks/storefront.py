@@ -3,10 +3,12 @@
     python -m benchmarks.storefront [--products 10000,100000] [--customers 6000] [--seconds 60] [--uptime 100000] [--inside]
 
 For each size a made shop (``benchmarks/shops.py``, histories of 200 purchases) is trained and published in a folder of its own.
-Then: what weighing and choosing take inside the process, for customers asked for the first time; answers a second of one worker
+Then: what weighing and choosing take inside the process, for customers asked for the first time, in turns with the plainest two
+stages in NumPy and LightGBM (``benchmarks/sketch.py``); answers a second of one worker
 (wrk, eight connections, with a time budget in which all are ranked in full), first and again, and of ``mlflow models serve``
 with the same model, all as shares of a bare FastAPI endpoint with the same body on the same server; requests that arrive at
-their own times (``benchmarks/open_loop.py``) with 200 events a second beside them, by the usual budget; durable events a second
+their own times (``benchmarks/open_loop.py``), to the bare endpoint and, with 200 events a second beside them and by the usual
+budget, to the service; durable events a second
 in batches of 20; and memory: of a worker, of a further one, and, on SQLite, after as many requests as ``--uptime`` says.
 Two-stage ranking and logging are on. PostgreSQL is a server of its own here.
 ``--inside`` measures only what happens inside the process, into ``results/ranking.json``.
@@ -36,6 +38,7 @@ from mlflow import MlflowClient
 from benchmarks.measure import ROOT, keep
 from benchmarks.serving import BARE, SECONDS, Load, answering, first_asked, loaded, median_of, until_idle
 from benchmarks.shops import AS_OF, MadeShop, made_shop
+from benchmarks.sketch import Sketch
 from regulars.ids import IdMap
 from regulars.models.asking import Context
 from regulars.models.history import History, Known
@@ -54,7 +57,7 @@ from serving.store.published import all_products, history_body
 
 OFFERED = {10_000: 1_000, 100_000: 400}
 EVENTS_PER_SECOND, BATCH = 200, 20
-INSIDE, AGAIN, NEAREST = 300, 300, 100
+INSIDE, BLOCK, AGAIN, NEAREST = 300, 20, 300, 100
 UNLIMITED = {"REGULARS_RATE_PER_KEY": "0", "REGULARS_RATE_PER_ADDRESS": "0"}
 PATIENT = {"REGULARS_TIME_BUDGET_MS": "200"}  # so that all are ranked in full where eight wait for each other
 Row = dict[str, Any]
@@ -125,8 +128,8 @@ def _settings(said: dict[str, str]) -> Iterator[None]:
 
 
 def _inside(shop: MadeShop) -> Row:
-    """Milliseconds that one thread takes to weigh and to choose for customers it had not seen, and what of the exact nearest
-    products by factors is found."""
+    """Milliseconds that one thread takes to weigh and to choose for customers it had not seen, in turns with a sketch of the
+    same in NumPy and LightGBM, and what of the exact nearest products by factors is found."""
     settings = read_settings(os.environ | shop.env)
     bring(MlflowClient(tracking_uri=settings.tracking_uri), settings, "recommender")
     model = Recommender.load(shop.home / "champions" / "recommender" / "1")
@@ -134,20 +137,28 @@ def _inside(shop: MadeShop) -> Row:
     moment = int(datetime.fromisoformat(f"{AS_OF}T00:00:00+00:00").timestamp())
     histories = _histories(store, shop.customers[: INSIDE + 20])
     store.close()
-    context, took = Context(moment), {"retrieve and rank": [], "choose and say why": []}
+    context, sketch = Context(moment), Sketch(model.retrieval.factors.vectors)
+    took: dict[str, list[float]] = {"retrieve and rank": [], "choose and say why": [], "sketch": []}
     with one_thread():
-        for history in histories:
-            began = time.perf_counter()
-            weighed = model.weigh(history, context)
-            between = time.perf_counter()
-            model.choose(weighed, context, n=10)
-            took["retrieve and rank"].append(1_000 * (between - began))
-            took["choose and say why"].append(1_000 * (time.perf_counter() - between))
+        for first in range(0, len(histories), BLOCK):
+            block = histories[first : first + BLOCK]
+            for history in block:
+                began = time.perf_counter()
+                weighed = model.weigh(history, context)
+                between = time.perf_counter()
+                model.choose(weighed, context, n=10)
+                took["retrieve and rank"].append(1_000 * (between - began))
+                took["choose and say why"].append(1_000 * (time.perf_counter() - between))
+            for known in [model.told(history, context).known(moment) for history in block]:
+                began = time.perf_counter()
+                sketch.answer(known.products)
+                took["sketch"].append(1_000 * (time.perf_counter() - began))
     return {
         "task": "inside the process, one thread",
         "history": statistics.median(len(history.product_ids) for history in histories),
         **{f"{name}, {label}_ms": float(np.quantile(times[20:], share)) for name, times in took.items()
            for label, share in (("p50", 0.5), ("p99", 0.99))},
+        "times the sketch": float(np.median(took["retrieve and rank"][20:]) / np.median(took["sketch"][20:])),
         f"share of the exact {NEAREST} nearest": statistics.fmean(
             _share_found(model.retrieval.factors, model.told(history, context).known(moment)) for history in histories
         ),
@@ -218,20 +229,23 @@ def _over_http(
     yield {"task": f"durable events, batches of {BATCH}", "per_second": events}
     if env:
         yield _further_worker(wrk, shop, key)
+    rate = OFFERED.get(products, 400)
+    offered = [sys.executable, "-m", "benchmarks.open_loop", "{address}", key, customers, viewed, "--rate", rate]
+    offered += ["--seconds", asked.seconds]
+    with _bare_server(shop, body) as address:
+        yield {"task": "bare FastAPI, open loop", "offered_per_second": rate, **_loaded_openly(offered, address)}
     with _served(1) as (address, _):
         until_idle()
-        rate = OFFERED.get(products, 400)
-        words = [sys.executable, "-m", "benchmarks.open_loop", address, key, customers, viewed, "--rate", rate]
-        words += ["--events", EVENTS_PER_SECOND, "--seconds", asked.seconds]
-        told = subprocess.run(list(map(str, words)), cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        found = _loaded_openly([*offered, "--events", EVENTS_PER_SECOND], address)
         degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]
-        yield {
-            "task": "open loop",
-            "workers": 1,
-            "offered_per_second": rate,
-            "degrees": degrees,
-            **json.loads(told),
-        }
+        yield {"task": "open loop", "workers": 1, "offered_per_second": rate, "degrees": degrees, **found}
+
+
+def _loaded_openly(words: Sequence[object], address: str) -> Row:
+    """What ``open_loop`` prints of a server at ``address``."""
+    said = [str(word).format(address=address) for word in words]
+    found: Row = json.loads(subprocess.run(said, cwd=ROOT, capture_output=True, text=True, check=True).stdout)
+    return found
 
 
 @contextmanager
@@ -243,10 +257,17 @@ def _served(workers: int) -> Iterator[tuple[str, float]]:
         yield address, time.monotonic() - began
 
 
-def _bare(wrk: str, shop: MadeShop, key: str, body: Row) -> Load:
+@contextmanager
+def _bare_server(shop: MadeShop, body: Row) -> Iterator[str]:
+    """The address of a FastAPI endpoint that returns the same body, on the same server."""
     (shop.home / "bare.py").write_text(BARE.format(body=body))
     words = [sys.executable, "-m", "granian", "--interface", "asgi", "--log-level", "critical", "bare:app", "--port"]
     with answering(words, "/v1/recommendations", cwd=shop.home) as address:
+        yield address
+
+
+def _bare(wrk: str, shop: MadeShop, key: str, body: Row) -> Load:
+    with _bare_server(shop, body) as address:
         return median_of([loaded(wrk, address, key, shop.customers, shop.home, start=0) for _ in range(3)])
 
 

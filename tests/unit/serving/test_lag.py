@@ -69,8 +69,8 @@ def test_who_waited_or_would_wait_for_too_much_of_the_time_budget_is_part_of_a_c
     assert not live.crowded()
     assert not live.crowded(waited=0.0049)
     assert live.crowded(waited=0.0051)
-    live.lag._latest = 0.0074  # there and back
+    live.lag._latest = 0.0049  # there and back
     assert not live.crowded(waited=0.0049)
-    live.lag._latest = 0.0076
+    live.lag._latest = 0.0051
     assert live.crowded()
     live.store.close()
