@@ -9,6 +9,8 @@ from regulars.models.retrievers.candidate_kernels import (
     FEW_OF,
     TRIED,
     _highest_allowed,
+    _mark_best,
+    _marked,
     count_allowed,
     popular_of,
     rows_allowed,
@@ -60,3 +62,18 @@ def test_the_highest_of_the_allowed(seed: int) -> None:
     kept = allowed[found]
     order = np.lexsort((found[kept], -scores[kept]))[:n]
     assert _highest_allowed((found, scores), allowed, n).tolist() == found[kept][order].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000))
+def test_the_best_and_the_best_of_the_allowed_are_marked(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    found = np.flatnonzero(rng.random(3_000) < rng.choice([0.01, 0.5]))
+    scores = rng.integers(1, 40, len(found)).astype(float)
+    allowed = rng.random(3_000) < rng.choice([0.0, 0.1, 0.5, 0.9, 1.0])
+    most, most_allowed = (int(rng.integers(1, 80)) for _ in range(2))
+    bits = np.zeros(3_000 // 64 + 1, np.uint64)
+    _mark_best((found, scores), most, allowed, most_allowed, bits)
+    order = np.lexsort((found, -scores))
+    wanted = {*found[order][:most].tolist(), *found[order][allowed[found[order]]][:most_allowed].tolist()}
+    assert set(_marked(bits).tolist()) == wanted
