@@ -4,9 +4,9 @@
 
 A made shop of 10,000 products (``benchmarks/shops.py``, 2,000 customers with histories of 200 purchases) is trained and published.
 Its histories are then copied under other names until the store, SQLite, holds as many as ``--customers`` says, and customers drawn
-by chance are asked for the first time, nobody twice: answers a second of one worker with its ranker (wrk, eight connections), the
-middle of three loads of two seconds. Then, inside the process and in one thread, what a weighing takes for histories of
-``--lengths``, of which the newest 500 count.
+by chance are asked for the first time, nobody twice: answers a second of one worker with its ranker (wrk, eight connections, with
+a time budget in which all are ranked in full), the middle of three loads of two seconds. Then, inside the process and in one
+thread, what a weighing takes for histories of ``--lengths``, of which the newest 500 count.
 """
 
 import argparse
@@ -23,12 +23,14 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 from sqlalchemy import text
 
 from benchmarks.measure import keep
 from benchmarks.serving import answering, first_asked, median_of, until_idle
 from benchmarks.shops import AS_OF, MadeShop, made_shop
+from benchmarks.storefront import PATIENT, UNLIMITED
 from regulars.models.asking import Context
 from regulars.models.history import DAY_S, History
 from regulars.models.recommender import Recommender
@@ -58,7 +60,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         shop = made_shop(Path(scratch) / "home", products=PRODUCTS, customers=CUSTOMERS)
-        os.environ.update(shop.env | {"REGULARS_RATE_PER_KEY": "0", "REGULARS_RATE_PER_ADDRESS": "0"})
+        os.environ.update(shop.env | UNLIMITED | PATIENT)
         of_customers = (_with_customers(shop, wrk, int(count)) for count in asked.customers.split(","))
         for row in chain(of_customers, _with_lengths(shop, [int(length) for length in asked.lengths.split(",")])):
             rows.append(row)
@@ -87,6 +89,7 @@ def _with_customers(shop: MadeShop, wrk: str, count: int) -> Row:
     with answering(words, "/health/ready") as address:
         until_idle()
         found, once = first_asked(wrk, address, key, names, shop.home)
+        degrees = httpx.get(f"{address}/health/ready").json()["latest_answers"]
     middle = median_of(found)
     return {
         "task": "asked for the first time",
@@ -95,6 +98,7 @@ def _with_customers(shop: MadeShop, wrk: str, count: int) -> Row:
         "ms_50": middle.ms_50,
         "runs": len(found),
         "at_most_each_once": once,
+        "degrees": degrees,
     }
 
 
