@@ -83,6 +83,7 @@ def _with_customers(shop: MadeShop, wrk: str, count: int) -> Row:
                 connection.execute(COPIES, {"copy": COPY.format(copy), "generation": published.generation})
     key = create_key(store, scope="admin", label="benchmark", now=datetime.now(UTC)).key
     store.close()
+    os.sync()  # gigabytes that wait for the disk would slow down what is measured
     drawn = np.random.default_rng(count).choice(count, size=min(DRAWN, count), replace=False)
     names = [(COPY.format(at // CUSTOMERS) if at >= CUSTOMERS else "") + shop.customers[at % CUSTOMERS] for at in drawn]
     words = [sys.executable, "-m", "cli.main", "serve", "--workers", "1", "--port"]

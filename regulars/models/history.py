@@ -30,7 +30,6 @@ from regulars.models.history_kernels import (
 Floats = NDArray[np.float64]
 
 NEWEST = 500
-LONG = 2 * NEWEST  # from there on a history is read from its end
 STRENGTH = {"purchase": 1.0, "cart": 0.6, "wish": 0.5, "view": 0.3, "click": 0.3}
 LEAST_DAYS = 3
 
@@ -130,7 +129,7 @@ class Told:
 
 def told_history(history: History, ids: IdMap, *, moment: int | None = None) -> Told:
     """``history`` in rows of ``ids``; with a ``moment`` of a long one only the end, as far as it is read then."""
-    if moment is not None and len(history.occurred_at) > LONG:
+    if moment is not None and len(history.occurred_at) > NEWEST:
         return _end_of(history, ids, moment)
     at = np.asarray(history.occurred_at, dtype=np.int64)
     return Told(ids.rows(history.product_ids), at, _KINDS.rows(history.kinds))
@@ -140,7 +139,7 @@ def _end_of(history: History, ids: IdMap, moment: int) -> Told:
     """As much of the end as holds the newest 500 interactions before ``moment`` that say anything."""
     first, count, parts = len(history.occurred_at), 0, deque[Told]()
     while first > 0 and count < NEWEST:
-        last, first = first, max(0, first - LONG)
+        last, first = first, max(0, first - NEWEST)
         part = told_history(_between(history, first, last), ids)
         parts.appendleft(part)
         count += int(np.count_nonzero((part.rows >= 0) & (part.at < moment) & (_STRENGTH[part.kinds] > 0)))
