@@ -4,12 +4,11 @@
 
 For each size a made shop (``benchmarks/shops.py``, histories of 200 purchases) is trained and published in a folder of its own.
 Then: what weighing and choosing take inside the process, for customers asked for the first time, in turns with the plainest two
-stages in NumPy and LightGBM (``benchmarks/sketch.py``); answers a second of one worker
-(wrk, eight connections, with a time budget in which all are ranked in full), first and again, and of ``mlflow models serve``
-with the same model, all as shares of a bare FastAPI endpoint with the same body on the same server; requests that arrive at
-their own times (``benchmarks/open_loop.py``), to the bare endpoint and, with 200 events a second beside them and by the usual
-budget, to the service; durable events a second
-in batches of 20; and memory: of a worker, of a further one, and, on SQLite, after as many requests as ``--uptime`` says.
+stages in NumPy and LightGBM (``benchmarks/sketch.py``); answers a second of one worker (wrk, eight connections, with a time budget
+in which all are ranked in full), first and again, and of ``mlflow models serve`` with the same model, all as shares of a bare
+FastAPI endpoint with the same body on the same server; requests that arrive at their own times (``benchmarks/open_loop.py``), to
+the bare endpoint and, with 200 events a second beside them and by the usual budget, to the service; durable events a second in
+batches of 20; and memory: of a worker, of a further one, and, on SQLite, after as many requests as ``--uptime`` says.
 Two-stage ranking and logging are on. PostgreSQL is a server of its own here.
 ``--inside`` measures only what happens inside the process, into ``results/ranking.json``.
 """

@@ -59,8 +59,8 @@ class _Together:
 class GroupReader:
     """Reads for the event loop in which it is asked, on one connection: up to 32 looks are one way to the server and back.
 
-    Where one of them fails, or the connection is lost, each is tried once more alone, so that it fails alone. A lost connection is
-    replaced in a thread, since that may take long.
+    Where one of them fails, or the connection is lost, each is tried once more alone, so that it fails alone. A lost connection, or
+    one that says nothing for five seconds, is replaced in a thread, since that may take long.
     """
 
     def __init__(self, store: Store) -> None:
@@ -128,8 +128,11 @@ class GroupReader:
                 continue
             if now - look.came < PATIENCE_S:
                 self._watch = loop.call_later(look.came + PATIENCE_S - now, self._look, loop)
-                return
+                break
             look.found.set_exception(Overloaded())
+        together = self._under_way
+        if together is not None and all(now - look.came >= PATIENCE_S for look in together.looks):
+            self._failed(Overloaded(), lost=True)  # nobody knows whether it will ever answer
 
     def _send(self) -> None:
         """Send those that wait, unless others are under way: those that come meanwhile go together."""

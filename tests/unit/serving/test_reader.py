@@ -22,6 +22,10 @@ from serving.store.writer import Overloaded
 
 NOW = datetime(2024, 6, 1, tzinfo=UTC)
 NOBODY = history_asked(1, "nobody")
+WAITING_FOR_A_LOCK = (
+    "SELECT pid FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
+    "WHERE NOT granted AND datname = current_database()"
+)
 
 
 def of_visitor(name: str) -> Asked:
@@ -134,8 +138,9 @@ def test_who_was_under_way_on_a_connection_that_was_lost_is_read_for_on_another(
 
         async def look() -> list[list[Found]]:
             looks = [asyncio.ensure_future(reader.rows(NOBODY, of_visitor(name))) for name in ("v", "w")]
-            while not (waiting := killer.execute("SELECT pid FROM pg_locks WHERE NOT granted").fetchall()):
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(20):
+                while not (waiting := killer.execute(WAITING_FOR_A_LOCK).fetchall()):
+                    await asyncio.sleep(0.01)
             assert killer.execute("SELECT pg_terminate_backend(%s, 20000)", waiting[0]).fetchone() == (True,)
             other.rollback()
             return await asyncio.gather(*looks)
@@ -195,12 +200,16 @@ def test_more_than_can_wait_are_refused_at_once(reader: GroupReader, monkeypatch
     assert asyncio.run(crowd()) == [[[]]] * 3
 
 
-def test_nobody_waits_for_ever(reader: GroupReader, postgresql: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_waits_for_ever_nor_for_a_connection_that_says_nothing(
+    reader: GroupReader, postgresql: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(module, "PATIENCE_S", 0.05)
 
     async def look() -> None:
         with pytest.raises(Overloaded):
             await reader.rows(NOBODY)
+        monkeypatch.setattr(module, "PATIENCE_S", 20.0)  # the next one is read for on another connection
+        assert await reader.rows(of_visitor("v")) == [[]]
 
     with psycopg.connect(postgresql) as other:
         other.execute("LOCK TABLE histories IN ACCESS EXCLUSIVE MODE")
