@@ -191,7 +191,9 @@ def _sqlite(url: URL, *, synchronous: str = "FULL", checkpoint_after: int = 1_00
 
 def _postgresql(url: URL, *, synchronous: str = "on", **more: Any) -> Engine:
     try:
-        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_use_lifo=True, **more)
+        # statements that are seldom asked are planned each time; of others see ``pipeline``
+        seldom = {"connect_args": {"prepare_threshold": None}}
+        engine = create_engine(url, pool_size=POOL, max_overflow=POOL, pool_use_lifo=True, **seldom, **more)
     except ModuleNotFoundError as error:
         raise StoreError("PostgreSQL needs its driver: pip install 'regulars[postgres]'") from error
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    CompoundSelect,
     Connection,
     Row,
+    Select,
     and_,
     bindparam,
     delete,
@@ -18,6 +20,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    true,
     type_coerce,
     union_all,
 )
@@ -196,8 +199,21 @@ def _not_held() -> ColumnElement[bool]:
     )
 
 
+def _newest_of(*parts: Select[Any]) -> CompoundSelect[Any]:
+    return union_all(*parts).order_by(desc("seq")).limit(bindparam("newest"))
+
+
+def _of_each_visitor() -> Select[Any]:
+    """``_JOINED`` visitor by visitor: PostgreSQL may else look through all nameless events, as long as it takes them for few."""
+    theirs = _NEWEST.where(events.c.anonymous_id == identities.c.anonymous_id, _NEAR, _not_held())
+    found = theirs.correlate(identities).lateral("theirs")
+    whole = select(found.c.seq, found.c.occurred_at, found.c.touched).select_from(identities.join(found, true()))
+    return whole.where(identities.c.customer_id == bindparam("customer_id"))
+
+
 _OF_CUSTOMER = Prepared(
-    union_all(_OWN.where(_not_held()), _JOINED.where(_not_held())).order_by(desc("seq")).limit(bindparam("newest"))
+    _newest_of(_OWN.where(_not_held()), _JOINED.where(_not_held())),
+    postgresql=_newest_of(_OWN.where(_not_held()), _of_each_visitor()),
 )
 
 

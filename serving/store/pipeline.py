@@ -3,7 +3,9 @@
 A cursor for each statement takes two thirds of the time that a look takes.
 """
 
+import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import count
 from select import POLLIN, POLLOUT, poll
 from typing import Any
@@ -13,12 +15,28 @@ from psycopg import Connection, OperationalError, pq
 from psycopg.adapt import PyFormat, Transformer
 from psycopg.errors import error_from_result
 
+PLANNED_ANEW_S = 1.0
+
 Told = tuple[str, Sequence[Any]]
 Found = list[tuple[Any, ...]]
 
+
+@dataclass
+class _Prepared:
+    """What a connection has prepared, by text, and when its plans were last thrown away (seconds of the monotonic clock).
+
+    PostgreSQL keeps a plan until it counts the rows of a table again, a minute later or more. One that was made while a table was
+    empty, as events are after publishing, looks through all that comes until then, at each look.
+    """
+
+    names: dict[str, bytes] = field(default_factory=dict)
+    planned: float = field(default_factory=time.monotonic)
+
+
 _BEGIN: Told = ("BEGIN", ())
+_PLAN_ANEW = b"DISCARD PLANS"
 _NUMBERS = count()
-_prepared: WeakKeyDictionary[Connection[Any], dict[str, bytes]] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[Connection[Any], _Prepared] = WeakKeyDictionary()
 
 
 def rows_at_once(connection: Connection[Any], told: Sequence[Told]) -> list[Found]:
@@ -36,17 +54,17 @@ def rows_at_once(connection: Connection[Any], told: Sequence[Told]) -> list[Foun
 
 
 def _handed(connection: Connection[Any], told: Sequence[Told]) -> list[Found]:
-    names, types = _prepared.setdefault(connection, {}), Transformer(connection)
+    prepared, types = _prepared.setdefault(connection, _Prepared()), Transformer(connection)
     given, libpq = _dumped(types, told), connection.pgconn
     try:
         libpq.enter_pipeline_mode()
-        asked = _sent(libpq, names, told, given)
+        asked = _sent(libpq, prepared, told, given)
         results = list(_results(libpq))
         libpq.exit_pipeline_mode()
     except BaseException:  # nobody knows what comes next from there
         connection.close()
         raise
-    return _found(types, names, told, asked, results)
+    return _found(types, prepared, told, asked, results)
 
 
 class Pipeline:
@@ -58,7 +76,7 @@ class Pipeline:
 
     def __init__(self, connection: Connection[Any]) -> None:
         self._connection, self._libpq = connection, connection.pgconn
-        self._names, self._types = _prepared.setdefault(connection, {}), Transformer(connection)
+        self._prepared, self._types = _prepared.setdefault(connection, _Prepared()), Transformer(connection)
         self._told: Sequence[Told] = ()
         self._asked: list[bool] = []
         self._results: list[Any] = []
@@ -74,7 +92,7 @@ class Pipeline:
         """
         given = _dumped(self._types, told)
         try:
-            self._told, self._asked = told, _sent(self._libpq, self._names, told, given)
+            self._told, self._asked = told, _sent(self._libpq, self._prepared, told, given)
             return self.flush()
         except BaseException:
             self.close()
@@ -99,7 +117,7 @@ class Pipeline:
             return None
         told, asked, results = self._told, self._asked, self._results
         self._told, self._asked, self._results = (), [], []
-        return _found(self._types, self._names, told, asked, results)
+        return _found(self._types, self._prepared, told, asked, results)
 
     def _are_here(self) -> bool:
         """Whether all results are here; those that are, are taken."""
@@ -130,20 +148,24 @@ def _dumped(types: Transformer, told: Sequence[Told]) -> list[Any]:
 
 
 def _found(
-    types: Transformer, names: dict[str, bytes], told: Sequence[Told], asked: Sequence[bool], results: Sequence[Any]
+    types: Transformer, prepared: _Prepared, told: Sequence[Told], asked: Sequence[bool], results: Sequence[Any]
 ) -> list[Found]:
     """The rows of each statement, of what ``_sent`` gave and all results."""
     failed = next((found for found in results if found.status == pq.ExecStatus.FATAL_ERROR), None)
     if failed is not None:
         for text, _ in told:  # it may not be prepared, or for a table as it was
-            names.pop(text, None)
+            prepared.names.pop(text, None)
         raise error_from_result(failed, encoding=types.encoding)
     return [_rows(types, found) for found, of_statement in zip(results, asked, strict=True) if of_statement]
 
 
-def _sent(libpq: Any, names: dict[str, bytes], told: Sequence[Told], given: Sequence[Any]) -> list[bool]:
-    """Of each result that will come whether it is a statement's or that of preparing one."""
-    asked = []
+def _sent(libpq: Any, prepared: _Prepared, told: Sequence[Told], given: Sequence[Any]) -> list[bool]:
+    """Of each result that will come whether it is a statement's, or that of preparing or planning one."""
+    asked, names, now = [], prepared.names, time.monotonic()
+    if now - prepared.planned >= PLANNED_ANEW_S:
+        libpq.send_query_params(_PLAN_ANEW, None)
+        prepared.planned = now
+        asked.append(False)
     for (text, _), values in zip(told, given, strict=True):
         name = names.get(text)
         if name is None:

@@ -15,14 +15,18 @@ from serving.store.database import Store
 FLOAT8 = 701  # PostgreSQL's number of the one kind of number whose converter asks for it
 Convert = Callable[[Any], Any]
 Found = list[tuple[Any, ...]]
+Query = Select[Any] | CompoundSelect[Any] | Insert
 Asked = tuple["Prepared", dict[str, Any]]
 
 
 class Prepared:
-    """A statement for either database, parameters by name; what comes in and out of a SELECT has the types of its columns."""
+    """A statement for either database, parameters by name; what comes in and out of a SELECT has the types of its columns.
 
-    def __init__(self, query: Select[Any] | CompoundSelect[Any] | Insert) -> None:
-        self._query = query
+    ``postgresql``: how it is said there, where that is not the same.
+    """
+
+    def __init__(self, query: Query, *, postgresql: Query | None = None) -> None:
+        self._query, self._postgresql = query, query if postgresql is None else postgresql
         self._compiled: dict[str, _Compiled] = {}
 
     def rows(self, store: Store, **values: Any) -> Found:
@@ -37,9 +41,10 @@ class Prepared:
         return self._compiled.get(dialect.name) or self._compile(dialect)
 
     def _compile(self, dialect: Dialect) -> "_Compiled":
-        compiled = self._query.compile(dialect=_as_handed(dialect))
+        query = self._postgresql if dialect.name == "postgresql" else self._query
+        compiled = query.compile(dialect=_as_handed(dialect))
         binds = {name: _type(bind.type, dialect).bind_processor(dialect) for name, bind in compiled.binds.items()}
-        columns = () if isinstance(self._query, Insert) else self._query.selected_columns
+        columns = () if isinstance(query, Insert) else query.selected_columns
         results = [_type(column.type, dialect).result_processor(dialect, FLOAT8) for column in columns]
         made = _Compiled(
             text=str(compiled),

@@ -1,12 +1,27 @@
 """What a visitor did with products is found without looking through what others did, or they did elsewhere."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
+from uuid import uuid4
 
+import psycopg
 import pytest
 
-from serving.store import open_store
-from serving.store.events import Covered, EventRow, add_events, touched_by_customer, touched_by_visitor
+from serving.store import open_store, pipeline
+from serving.store.database import Store
+from serving.store.events import (
+    Covered,
+    EventRow,
+    add_events,
+    by_customer,
+    by_visitor,
+    touched_by_customer,
+    touched_by_visitor,
+)
+from serving.store.prepared import told_of_each
 from tests.builders import at
 
 NOW = at("2024-06-01T12:00")
@@ -58,3 +73,53 @@ def test_what_strangers_did_and_what_is_about_no_product_cost_nobody_an_answer(t
         add_events(connection, [elsewhere(number) for number in range(2_000)])
     assert 10 < counted() < 2 * alone
     store.close()
+
+
+@contextmanager
+def empty_store(postgresql: str) -> Iterator[Store]:
+    """A database of its own on that server."""
+    name = f"empty_{uuid4().hex}"
+    with psycopg.connect(postgresql, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    store = open_store(postgresql.replace("/postgres?", f"/{name}?"))
+    yield store
+    store.close()
+
+
+@pytest.mark.parametrize("counted", [False, True], ids=["never counted", "counted while it was empty"])
+def test_a_plan_of_postgresql_from_when_there_were_no_events_is_not_kept(
+    postgresql: str, monkeypatch: pytest.MonkeyPatch, counted: bool
+) -> None:
+    """Where what it knows of the events is that there are none, which it finds out of about a minute later."""
+    monkeypatch.setattr(pipeline, "PLANNED_ANEW_S", 0.0 if counted else 1e9)
+    with empty_store(postgresql) as store, store.reading() as connection:
+        connection.exec_driver_sql("ALTER TABLE events SET (autovacuum_enabled = off)")
+        if counted:
+            connection.exec_driver_sql("VACUUM ANALYZE events")
+        asked = [
+            by_customer("ann", covered=Covered(NOW - timedelta(days=1), 0), limit=500),
+            by_visitor(anonymous_id="v", session_id=None, limit=500),
+            by_visitor(anonymous_id=None, session_id="s", limit=500),
+        ]
+        with store.driver() as driver:
+            told = told_of_each(store.dialect, asked)
+            for _ in range(10):  # one plan for all values is made after five
+                pipeline.rows_at_once(driver, told)
+            with store.writing() as writing:
+                add_events(writing, [stranger(number) for number in range(2_000)])
+            pipeline.rows_at_once(driver, told)
+            looked_through = [rows for text, values in told for rows in _scanned(driver, text, values)]
+    assert looked_through == [0, 0, 0, 0]
+
+
+def _scanned(driver: psycopg.Connection[Any], text: str, values: list[object]) -> Iterator[int]:
+    """Of each time that a kept plan reads events: how many of them it reads that are not what was asked for."""
+    (name,) = driver.execute("SELECT name FROM pg_prepared_statements WHERE statement = %s", [text]).fetchone() or ()
+    given = ", ".join(str(value) if isinstance(value, int) else f"'{value}'" for value in values)
+    ((found,),) = driver.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE {name} ({given})").fetchall()
+    waiting = [found[0]["Plan"]]
+    while waiting:
+        part = waiting.pop()
+        waiting += part.get("Plans", [])
+        if part.get("Relation Name") == "events":
+            yield part["Actual Rows"] * part["Actual Loops"] + part.get("Rows Removed by Filter", 0)
