@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from multiprocessing.context import SpawnProcess
 from threading import Event, Thread
 
@@ -34,6 +35,7 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
             f"SQLite serves one worker, {workers} were asked for; set REGULARS_DATABASE_URL to a PostgreSQL database, "
             "or --workers 1"
         )
+    _finish_what_is_begun()
     os.environ.update(_environment(settings))
     os.environ[COUNTED_IN] = tempfile.mkdtemp(prefix="regulars-metrics-")  # where the workers' counters are added up
     stopped = Event()
@@ -56,6 +58,16 @@ def serve(settings: Settings, *, host: str, port: int, workers: int) -> None:
     finally:
         stopped.set()
         shutil.rmtree(os.environ[COUNTED_IN], ignore_errors=True)
+
+
+def _finish_what_is_begun() -> None:
+    """Ask the system not to stop a thread of this process, or of those it starts, for another of them that has just been woken.
+
+    An answer wakes four others on its way (server, database, ranker, writer): each would go on in its place, and it would wait.
+    """
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):  # a container may forbid it
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
 def _bring(settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """Rankers of a running service: whoever is killed is replaced, and nobody is left behind."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,6 +61,15 @@ def weighed_of(service: Service, visitor: str) -> list[str]:
     assert answer.status_code == 200, answer.text
     assert answer.json()["fallback"] is None
     return [item["product_id"] for item in answer.json()["items"]]
+
+
+def test_no_thread_takes_the_processor_of_another_one_that_it_only_just_got(
+    service: tuple[Service, psutil.Process],
+) -> None:
+    for ranker, worker in rankers_of(service[1]).items():
+        threads = [thread.id for process in (ranker, worker) for thread in process.threads()]
+        assert len(threads) > 3
+        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_a_ranker_that_is_killed_is_replaced_and_everybody_is_answered(service: tuple[Service, psutil.Process]) -> None:
