@@ -66,10 +66,10 @@ def weighed_of(service: Service, visitor: str) -> list[str]:
 def test_no_thread_takes_the_processor_of_another_one_that_it_only_just_got(
     service: tuple[Service, psutil.Process],
 ) -> None:
-    for ranker, worker in rankers_of(service[1]).items():
-        threads = [thread.id for process in (ranker, worker) for thread in process.threads()]
-        assert len(threads) > 3
-        assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+    ((ranker, worker),) = rankers_of(service[1]).items()
+    threads = [thread.id for process in (ranker, worker) for thread in process.threads()]
+    assert len(threads) > 3
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
 
 
 def test_a_ranker_that_is_killed_is_replaced_and_everybody_is_answered(service: tuple[Service, psutil.Process]) -> None:

@@ -1,7 +1,7 @@
 """What a visitor did with products is found without looking through what others did, or they did elsewhere."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,15 @@ def empty_store(postgresql: str) -> Iterator[Store]:
     with psycopg.connect(postgresql, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}")
     store = open_store(postgresql.replace("/postgres?", f"/{name}?"))
-    yield store
-    store.close()
+    with closing(store):
+        yield store
 
 
 @pytest.mark.parametrize("counted", [False, True], ids=["never counted", "counted while it was empty"])
 def test_a_plan_of_postgresql_from_when_there_were_no_events_is_not_kept(
     postgresql: str, monkeypatch: pytest.MonkeyPatch, counted: bool
 ) -> None:
-    """Where what it knows of the events is that there are none, which it finds out of about a minute later."""
+    """Before the server counts the events that came since, which takes it a minute or more."""
     monkeypatch.setattr(pipeline, "PLANNED_ANEW_S", 0.0 if counted else 1e9)
     with empty_store(postgresql) as store, store.reading() as connection:
         connection.exec_driver_sql("ALTER TABLE events SET (autovacuum_enabled = off)")
