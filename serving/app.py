@@ -37,6 +37,7 @@ from serving.routes import (
 )
 from serving.routes.direct import Straight
 from serving.store import open_store
+from serving.store.database import away_errors, value_errors
 from serving.tidying import YOUNG_S, Tidying
 
 PARTS = (
@@ -111,7 +112,7 @@ def create_app(
     app.add_middleware(Sizes)
     app.add_middleware(CORSMiddleware, **CORS)
     app.add_middleware(Measured)
-    add_problem_handlers(app)
+    add_problem_handlers(app, away=away_errors(settings.database_url), values=value_errors(settings.database_url))
     for part in PARTS:
         app.include_router(part.router)
     routers = [part.router for part in PARTS]

@@ -25,6 +25,7 @@ from serving.services.history import Clock
 from serving.services.shelf import MOST_TOLD, Filters, Shelf, load_shelf, told_since
 from serving.slots import Slots
 from serving.store.database import Store, open_store
+from serving.store.forgetting import last_forgotten
 from serving.store.generations import current_generation
 from serving.store.prepared import Asked, Found, rows_of_each
 from serving.store.reader import GroupReader
@@ -82,6 +83,7 @@ class Live:
     gate: Gate = field(init=False)
     looking: Slots = field(default_factory=lambda: Slots(LOOKED_AT_ONCE))
     told: int = 0  # the number of the newest change that the shelf holds
+    forgotten: str | None = None  # when a customer was last forgotten, by whomever
     _refreshing: Lock = field(default_factory=Lock)
     _stop: Event = field(default_factory=Event)
 
@@ -99,9 +101,17 @@ class Live:
         with self._refreshing:
             self._refresh()
 
+    def forget_visitors(self) -> None:
+        """Keep nothing of what visitors did, were weighed by and were answered."""
+        if self.shelf is not None:
+            self.shelf.forget_visitors()
+
     def _refresh(self) -> None:
         try:
             self.champions.refresh()
+            forgotten, self.forgotten = self.forgotten, last_forgotten(self.store)
+            if forgotten != self.forgotten:
+                self.forget_visitors()
             found = current_generation(self.store)
             if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
                 shelf = load_shelf(self.store, found)

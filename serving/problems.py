@@ -1,7 +1,7 @@
 """Errors as RFC 9457 problem documents."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -55,14 +55,21 @@ def describe(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def add_problem_handlers(app: FastAPI) -> None:
-    """Make every error of ``app`` a problem document."""
+def add_problem_handlers(
+    app: FastAPI, *, away: Iterable[type[Exception]] = (), values: Iterable[type[Exception]] = ()
+) -> None:
+    """Make every error of ``app`` a problem document. By those in ``away`` a database says that it may be tried again, by those in
+    ``values`` that it can hold no such value."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(DataError, _data)
     app.add_exception_handler(StoreError, _not_ready)
     app.add_exception_handler(ModelMissing, _not_ready)
+    for kind in away:
+        app.add_exception_handler(kind, _away)
+    for kind in values:
+        app.add_exception_handler(kind, _no_value)
     app.add_exception_handler(Exception, _unexpected)
 
 
@@ -106,6 +113,17 @@ def _data(_: Request, error: Exception) -> JSONResponse:
 
 def _not_ready(_: Request, error: Exception) -> JSONResponse:
     return document(HTTPStatus.SERVICE_UNAVAILABLE, str(error), headers={"Retry-After": "5"})
+
+
+def _away(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed: %s", request.method, request.url.path, " ".join(str(error).split()))
+    detail = "the database does not answer now; try again"
+    return document(HTTPStatus.SERVICE_UNAVAILABLE, detail, headers={"Retry-After": "2"})
+
+
+def _no_value(_: Request, error: Exception) -> JSONResponse:
+    detail = "a value holds what no text in the database may, such as the character U+0000"
+    return document(HTTPStatus.UNPROCESSABLE_ENTITY, detail)
 
 
 def _unexpected(request: Request, error: Exception) -> JSONResponse:

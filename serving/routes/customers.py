@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from regulars.lake import Lake
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
+from serving.routes.ids import Id
 from serving.services.customers import churn_of, lookup, profile_body_of
 from serving.services.forget import export_customer, forget_customer
 
@@ -81,7 +82,7 @@ class Lookup(BaseModel):
 
     model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"customer_ids": ["1", "2"]}]})
 
-    customer_ids: list[Annotated[str, Field(min_length=1, max_length=512)]] = Field(min_length=1, max_length=1000)
+    customer_ids: list[Id] = Field(min_length=1, max_length=1000)
 
 
 def _example(body: dict[str, Any]) -> dict[int | str, dict[str, Any]]:
@@ -125,8 +126,7 @@ def forget(worker: Worker, caller: Admin, customer_id: str) -> dict[str, Any]:
     settings = worker.settings
     refused = settings.home / "refused"
     receipt = forget_customer(worker.store, Lake(settings.lake), customer_id, refused_folder=refused, now=worker.now())
-    if worker.shelf is not None:
-        worker.shelf.forget_visitors()
+    worker.forget_visitors()
     return receipt
 
 

@@ -10,11 +10,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from serving.access import Caller, Worker, allow
 from serving.problems import Problem, describe
 from serving.routes.direct import Direct
+from serving.routes.ids import Id
 from serving.services.decisions import Question, decide, for_storefronts, record_outcome
 
 router = APIRouter(prefix="/v1/decisions", tags=["decisions"], route_class=Direct)
 
-Id = Annotated[str, Field(min_length=1, max_length=512)]
 LATER_CLOCK = timedelta(minutes=10)
 EXAMPLE = {
     "decision_id": "dec_0f8a6f0a4a1d4b58b3c1a2b3c4d5e6f7",

@@ -1,15 +1,15 @@
 """What is asked for recommendations and what is answered, as the HTTP API takes and gives it."""
 
 from collections.abc import Callable
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PrivateAttr
 
 from regulars.models.history import NEWEST
+from serving.routes.ids import Id
 from serving.services.asked import Question
 from serving.services.shelf import FIELDS
 
-Id = Annotated[str, Field(min_length=1, max_length=512)]
 Placement = Literal["home", "product", "cart", "category", "search", "order", "email"]
 
 EXAMPLE = {

@@ -11,7 +11,16 @@ from typing import Any
 from sqlalchemy import Connection, Dialect, Engine, PoolProxiedConnection, create_engine, event, insert, select
 from sqlalchemy.dialects.sqlite.base import SQLiteCompiler
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, InvalidatePoolError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InvalidatePoolError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from regulars.errors import StoreError
 from serving.store.schema import SCHEMA_VERSION, metadata, state
@@ -153,6 +162,20 @@ def _sync_file(name: str) -> None:
 def is_sqlite(database_url: str) -> bool:
     """Whether the address names a SQLite file; raises StoreError where it is no address that can be used."""
     return _address(database_url).get_backend_name() == "sqlite"
+
+
+def away_errors(database_url: str) -> tuple[type[Exception], ...]:
+    """How the driver of the database at that address, or SQLAlchemy, says that it is away, locked or full: to be tried again."""
+    return (_driver(database_url).OperationalError, OperationalError, NoConnection)
+
+
+def value_errors(database_url: str) -> tuple[type[Exception], ...]:
+    """How they say that a value is none of the database's: PostgreSQL's texts cannot hold U+0000."""
+    return (_driver(database_url).DataError, DataError)
+
+
+def _driver(database_url: str) -> Any:
+    return _address(database_url).get_dialect().import_dbapi()
 
 
 def _address(database_url: str) -> URL:

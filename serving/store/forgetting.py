@@ -1,8 +1,10 @@
 """Removing and handing over what the store holds of one customer."""
 
 from typing import Any
+from uuid import uuid4
 
-from sqlalchemy import Select, Update, delete, null, select, text, update
+from sqlalchemy import Connection, Select, Update, delete, null, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 from serving.store.database import Store
@@ -16,8 +18,10 @@ from serving.store.schema import (
     identities,
     profiles,
     shown_recommendations,
+    state,
 )
 
+FORGOTTEN = "forgotten"  # of the table ``state``
 HELD = {"profiles": profiles, "histories": histories}
 VISITS = {"events": events, "identities": identities}
 BY_SUBJECT = {"held_decisions": held_decisions, "decisions": decisions}
@@ -38,8 +42,15 @@ def forget_in_store(store: Store, customer_id: str) -> dict[str, int]:
         for name, query in _visits(customer_id).items():
             removed[name] = connection.execute(delete(VISITS[name]).where(query)).rowcount
         removed["changes"] = connection.execute(delete(changes).where(_told(customer_id))).rowcount
+        _mark(connection)
     _scrub(store)
     return {name: count for name, count in removed.items() if count}
+
+
+def last_forgotten(store: Store) -> str | None:
+    """A mark that is another one whenever a customer was forgotten, for who remembers visitors; None where nobody ever was."""
+    with store.reading() as connection:
+        return connection.execute(select(state.c.value).where(state.c.name == FORGOTTEN)).scalar()
 
 
 def held_in_store(store: Store, customer_id: str) -> dict[str, list[dict[str, Any]]]:
@@ -83,6 +94,12 @@ def _visits(customer_id: str) -> dict[str, ColumnElement[bool]]:
 
 def _told(customer_id: str) -> ColumnElement[bool]:
     return (changes.c.table_name == "customers") & (changes.c.row_key == customer_id)
+
+
+def _mark(connection: Connection) -> None:
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    fresh = dialect.insert(state).values(name=FORGOTTEN, value=uuid4().hex)
+    connection.execute(fresh.on_conflict_do_update(index_elements=["name"], set_={"value": fresh.excluded.value}))
 
 
 def _scrub(store: Store) -> None:

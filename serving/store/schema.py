@@ -47,7 +47,8 @@ def _id() -> Text:
     return Text().with_variant(TEXT(collation="C"), "postgresql")
 
 
-# One row per fact about the store itself: "schema_version", and "generation", the one that answers.
+# One row per fact about the store itself: "schema_version"; "generation", the one that answers; "forgotten", a mark that changes
+# whenever a customer is forgotten; and up to which number rows are in the lake.
 state = Table("state", metadata, Column("name", Text, primary_key=True), Column("value", Text, nullable=False))
 
 # One row per key ever made; the key itself is never kept. origins: JSON list of web origins it may be used from, or [].

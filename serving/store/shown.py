@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
+from itertools import islice
 from threading import Lock
 from typing import Any
 
@@ -22,7 +23,9 @@ from serving.store.writer import GroupWriter, Overloaded
 KEPT = timedelta(days=30)
 QUARTER = timedelta(minutes=15)
 MOST_WAITING = 100_000
+MOST_AT_ONCE = 5_000
 WRITTEN_WITHIN_S = 10.0
+AGAIN_AFTER_S = 1.0
 SQLITE_EVERY_S, POSTGRESQL_EVERY_S = 0.1, 0.02
 ON_ITS_WAY_S = (0.0, 0.03, 0.1)
 
@@ -49,8 +52,8 @@ class ShownLog:
 
     Whoever holds it lets it ``flush`` ``every_s`` seconds, so that few writes hold many: on PostgreSQL often, so that every worker
     knows a recommendation soon; on SQLite, which has one worker and writes for one at a time, not as often. The worker itself
-    knows it before that, from memory. A kill loses what was not written. Where the database takes nothing, 100,000
-    recommendations wait, then the oldest are dropped: ``dropped`` counts them.
+    knows it before that, from memory. A kill loses what was not written. Where the database takes nothing, it is tried again once a
+    second, and 100,000 recommendations wait, then the oldest are dropped: ``dropped`` counts them.
     """
 
     def __init__(self, store: Store, writer: GroupWriter) -> None:
@@ -59,6 +62,7 @@ class ShownLog:
         self._waiting: dict[str, ShownRow] = {}
         self._taken: dict[str, ShownRow] = {}
         self._write: Future[Any] | None = None
+        self._again_at = 0.0  # of the monotonic clock
         self._lock = Lock()
         self.dropped = 0
 
@@ -82,15 +86,20 @@ class ShownLog:
 
     def flush(self) -> "Future[Any] | None":
         """Let the writer begin with what waits, where it has not begun; what is under way, None where nothing is."""
+        return self._write if time.monotonic() < self._again_at else self._begin()
+
+    def _begin(self) -> "Future[Any] | None":
         with self._lock:
             if self._write is not None or not self._waiting:
                 return self._write
-            rows = list(self._waiting.values())
+            taken = dict(islice(self._waiting.items(), MOST_AT_ONCE))
+            rows = list(taken.values())
             try:
                 write = self._writer.submit(lambda connection: add_shown(connection, rows))
             except Overloaded:
                 return None
-            self._taken, self._waiting, self._write = self._waiting, {}, write
+            self._taken, self._write = taken, write
+            self._waiting = dict(islice(self._waiting.items(), len(taken), None))
         write.add_done_callback(self._done)
         return write
 
@@ -100,7 +109,7 @@ class ShownLog:
         Raises:
             Exception: what the database said, or TimeoutError after 10 seconds.
         """
-        while (write := self.flush()) is not None:
+        while (write := self._begin()) is not None:
             write.result(WRITTEN_WITHIN_S)
 
     def _done(self, write: "Future[Any]") -> None:
@@ -108,6 +117,7 @@ class ShownLog:
         with self._lock:
             if failed is not None:
                 self._waiting = self._taken | self._waiting
+                self._again_at = time.monotonic() + AGAIN_AFTER_S
             self._taken, self._write = {}, None
         if failed is not None:
             log.error("what was shown could not be written, trying again: %s", failed)

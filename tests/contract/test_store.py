@@ -254,6 +254,39 @@ def test_what_was_shown_waits_while_the_writer_takes_nothing(store: Store) -> No
     assert ShownLog(store, writer).before("rec_1") == ("tea",)
 
 
+def test_what_was_shown_waits_while_the_database_takes_nothing_and_is_tried_again_after_a_while(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.store.shown.MOST_AT_ONCE", 2)
+    writer = GroupWriter(store)
+    log = ShownLog(store, writer)
+    names = [f"rec_{number}" for number in range(5)]
+    for name in names:
+        log.add(shown_row(name, "tea"))
+    with monkeypatch.context() as patched:
+        patched.setattr("serving.store.shown.add_shown", None)  # whatever it is that fails
+        first = log.flush()
+        writer.start()
+        assert first is not None
+        with pytest.raises(TypeError):
+            first.result(10)
+        while log.flush() is first:  # which is settled right after
+            pass
+        assert log.flush() is None
+        with pytest.raises(TypeError):
+            log.settle()
+    assert [log.before(name) for name in names] == [("tea",)] * 5
+    assert log.flush() is None
+    log.settle()
+    assert [ShownLog(store, writer).before(name) for name in names] == [("tea",)] * 5
+    log.add(shown_row("late", "pot"))
+    assert log.flush() is None
+    monkeypatch.setattr("serving.store.shown.time.monotonic", lambda: 1e12)
+    assert log.flush() is not None
+    log.settle()
+    writer.stop()
+
+
 def test_how_much_was_shown_outlasts_what_was_shown(store: Store) -> None:
     days = [NOW - timedelta(days=back, minutes=minutes) for back, minutes in ((40, 0), (40, 20), (31, 0), (1, 0))]
     with store.writing() as connection:

@@ -160,6 +160,7 @@ def test_what_followed_a_decision_is_kept_once(service: Service) -> None:
         ("/v1/recommendations?customer_id=ann&price_min=2&price_max=1", 422, "price_min"),
         ("/v1/recommendations?customer_id=ann&price_min=nan", 422, "price_min"),
         ("/v1/recommendations", 422, "customer_id"),
+        ("/v1/recommendations?anonymous_id=a%00b", 422, "U+0000"),
         ("/v1/recommendations?customer_id=ann&after=rec_0", 404, "rec_0 is not known"),
         ("/v1/products/none/similar", 404, "none"),
         ("/v1/customers/no-such-customer/churn", 404, "no-such-customer"),
@@ -182,12 +183,31 @@ def test_wrong_input_is_a_problem_document(service: Service, path: str, status: 
 
 
 @pytest.mark.parametrize(
-    "body", [{}, {"customer_id": "a", "anonymous_id": "b"}, {"customer_id": 1}, {"customer_id": "a", "x": 1}, [], "{"]
+    "body",
+    [
+        {},
+        {"customer_id": "a", "anonymous_id": "b"},
+        {"customer_id": 1},
+        {"customer_id": "a", "x": 1},
+        [],
+        "{",
+        {"customer_id": "a\0b"},
+    ],
 )
 def test_a_wrong_body_is_a_problem_document(service: Service, body: Any) -> None:
     answer = service.send("/v1/decisions", body)
     assert answer.status_code == 422
     assert answer.json()["title"]
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/customers/a%00b", "/v1/customers/a%00b/churn", "/v1/lists/at-risk?country=a%00b"]
+)
+def test_a_character_that_no_text_of_the_database_may_hold_is_no_failure(service: Service, path: str) -> None:
+    answer = service.ask(path)
+    assert answer.status_code in (200, 404, 422)
+    if answer.status_code != 200:
+        assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_a_cursor_of_other_filters_is_refused(service: Service) -> None:
