@@ -17,6 +17,7 @@ import signal
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event, Thread
@@ -126,7 +127,8 @@ def _killed(
         victims = others()
         os.killpg(server.pid, signal.SIGKILL)
         for process in victims:
-            process.kill()
+            with suppress(psutil.NoSuchProcess):  # a connection's process may have ended with who held it
+                process.kill()
         server.wait()
         for process in victims:
             process.wait()
