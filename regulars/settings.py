@@ -53,8 +53,8 @@ class Settings:
     loyal_orders: int = 4
     attribution_days: int = 7
     time_budget_ms: float = 50.0
-    rate_per_key: float = 5_000.0
-    rate_per_address: float = 5_000.0
+    rate_per_key: float = 20_000.0
+    rate_per_address: float = 20_000.0
     trusted_proxies: tuple[str, ...] = ()
     tiers: tuple[tuple[str, float], ...] = (("bronze", 0.0), ("silver", 250.0), ("gold", 1_000.0))
 
@@ -108,8 +108,8 @@ def read_settings(environment: Mapping[str, str] | None = None, *, start: Path |
         loyal_orders=_number(env, "LOYAL_ORDERS", int, 4, 1, 1_000),
         attribution_days=_number(env, "ATTRIBUTION_DAYS", int, 7, 1, 15),
         time_budget_ms=_number(env, "TIME_BUDGET_MS", float, 50.0, 0.0, 60_000.0),
-        rate_per_key=_number(env, "RATE_PER_KEY", float, 5_000.0, 0.0, 1e6),
-        rate_per_address=_number(env, "RATE_PER_ADDRESS", float, 5_000.0, 0.0, 1e6),
+        rate_per_key=_number(env, "RATE_PER_KEY", float, 20_000.0, 0.0, 1e6),
+        rate_per_address=_number(env, "RATE_PER_ADDRESS", float, 20_000.0, 0.0, 1e6),
         trusted_proxies=tuple(filter(None, map(str.strip, env.get(PREFIX + "TRUSTED_PROXIES", "").split(",")))),
         tiers=_tiers(env),
     )
