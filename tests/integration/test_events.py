@@ -278,6 +278,29 @@ def test_events_reach_the_lake_once_however_often_they_are_moved(service: Servic
     assert seen[seen["visitor_id"] == "anonymous:g"][["product_id", "kind"]].values.tolist() == [["tea", "view"]]
 
 
+def test_events_that_come_late_or_from_the_future_keep_when_they_were_received(
+    service: Service, tmp_path: Path
+) -> None:
+    began = datetime.now(UTC)
+    when = {"late": began - timedelta(days=700), "ahead": began + timedelta(days=400)}
+    for name, at_ in when.items():
+        told = track("Product Added", anonymousId=name, messageId=name, properties={"product_id": "nail"})
+        told["timestamp"] = at_.isoformat()
+        assert statuses(service.send("/v1/track", told, scope="events")) == ["accepted"]
+        answer = service.ask(f"/v1/recommendations?anonymous_id={name}&limit=6").json()
+        assert answer["items"][0]["reason"]["product_id"] == "nail"  # what lies ahead happened just now
+    ended = datetime.now(UTC)
+    forget_what_was_moved(service)
+    events = lake_of(service, tmp_path / "lake").tables(ibis.duckdb.connect())["events"]
+    rows = events.filter(ibis._.event_id.isin(list(when))).execute().set_index("event_id")
+    assert set(rows.index) == set(when)
+    for name, at_ in when.items():
+        row = rows.loc[name]
+        occurred, received = (row[column].tz_localize("UTC") for column in ("occurred_at", "received_at"))
+        assert occurred == at_
+        assert began <= received <= ended
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_no_accepted_event_is_lost_when_everything_is_killed(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str
