@@ -108,10 +108,10 @@ class Live:
 
     def _refresh(self) -> None:
         try:
-            self.champions.refresh()
             forgotten, self.forgotten = self.forgotten, last_forgotten(self.store)
             if forgotten != self.forgotten:
                 self.forget_visitors()
+            self.champions.refresh()
             found = current_generation(self.store)
             if found is not None and (self.shelf is None or self.shelf.generation != found.generation):
                 shelf = load_shelf(self.store, found)

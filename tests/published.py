@@ -92,13 +92,13 @@ def publish(database: str, folder: Path, *, probability: float = 0.9) -> None:
 
 
 @contextmanager
-def ready(home: Path) -> Iterator[Service]:
-    """A service of one worker over SQLite in ``home`` that has a generation and a champion, once it is ready."""
-    database = f"sqlite:///{home}/store.db"
+def ready(home: Path, database: str | None = None, *, workers: int = 1) -> Iterator[Service]:
+    """A service that has a generation and a champion, once it is ready; over SQLite in ``home`` where no database is named."""
+    database = database or f"sqlite:///{home}/store.db"
     (home / "rows").mkdir()
     publish(database, home / "rows")
     bring_champion(home, 1)
-    with running(home, database, workers=1) as made:
+    with running(home, database, workers=workers) as made:
         until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
         yield made
 

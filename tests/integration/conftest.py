@@ -2,21 +2,15 @@
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
-from tests.published import bring_champion, publish
-from tests.services import Service, running, until
+from tests.published import ready
+from tests.services import Service
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("home")
-    sqlite = request.param == "sqlite"
-    database = f"sqlite:///{home}/store.db" if sqlite else request.getfixturevalue("postgresql")
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1 if sqlite else 2) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    several = {} if request.param == "sqlite" else {"database": request.getfixturevalue("postgresql"), "workers": 2}
+    with ready(home, **several) as made:
         yield made

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
 import ibis
 import pytest
 
@@ -20,18 +19,14 @@ from serving.services.compaction import compact
 from serving.services.forget import forget_customer
 from serving.store import open_store
 from tests.integration.test_events import fresh_database, statuses, track
-from tests.published import bring_champion, publish
-from tests.services import ROOT, Service, running, until
+from tests.published import ready
+from tests.services import ROOT, Service, until
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    database = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else fresh_database(request)
-    (tmp_path / "rows").mkdir()
-    publish(database, tmp_path / "rows")
-    bring_champion(tmp_path, 1)
-    with running(tmp_path, database, workers=1 if request.param == "sqlite" else 2) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    several = {} if request.param == "sqlite" else {"database": fresh_database(request), "workers": 2}
+    with ready(tmp_path, **several) as made:
         yield made
 
 

@@ -21,19 +21,15 @@ from serving.services.compaction import compact
 from serving.services.keys import create_key
 from serving.store import open_store
 from tests.builders import at
-from tests.published import bring_champion, publish
-from tests.services import SECRET, Service, running, start, until
+from tests.published import ready
+from tests.services import SECRET, Service, start, until
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     home = tmp_path_factory.mktemp("events")
-    database = f"sqlite:///{home}/store.db" if request.param == "sqlite" else fresh_database(request)
-    (home / "rows").mkdir()
-    publish(database, home / "rows")
-    bring_champion(home, 1)
-    with running(home, database, workers=1 if request.param == "sqlite" else 2) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    several = {} if request.param == "sqlite" else {"database": fresh_database(request), "workers": 2}
+    with ready(home, **several) as made:
         yield made
 
 

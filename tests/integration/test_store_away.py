@@ -5,7 +5,7 @@ import resource
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -15,21 +15,15 @@ import pytest
 
 from serving.store import open_store
 from tests.integration.test_events import fresh_database, track
-from tests.published import bring_champion, publish
-from tests.services import Service, running, until
+from tests.published import ready
+from tests.services import Service, until
 
-WITHIN_S = 15.0  # five seconds, and what a busy machine adds
 MANY = 700  # more than may wait to be written
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]:
-    database = f"sqlite:///{tmp_path}/store.db" if request.param == "sqlite" else fresh_database(request)
-    (tmp_path / "rows").mkdir()
-    publish(database, tmp_path / "rows")
-    bring_champion(tmp_path, 1)
-    with running(tmp_path, database, workers=1) as made:
-        until(lambda: httpx.get(made.address + "/health/ready").status_code == 200)
+    with ready(tmp_path, None if request.param == "sqlite" else fresh_database(request)) as made:
         assert sent(made, "first").status_code == 200  # so that every connection is there
         yield made
 
@@ -65,11 +59,9 @@ def taken(service: Service, *messages: str) -> None:
 def locked(service: Service) -> Iterator[None]:
     """Somebody else writes and does not end."""
     if service.database.startswith("sqlite"):
-        other = sqlite3.connect(service.database.removeprefix("sqlite:///"), isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        yield
-        other.rollback()
-        other.close()
+        with closing(sqlite3.connect(service.database.removeprefix("sqlite:///"), isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
         return
     with psycopg.connect(service.database) as other:
         other.execute("LOCK TABLE events IN EXCLUSIVE MODE")
@@ -87,12 +79,11 @@ def test_while_the_store_is_slow_events_are_to_be_sent_again_and_questions_are_a
             told = (track("X", anonymousId="v", messageId=name) for name in names)
             return await asyncio.gather(*(client.post("/v1/track", json=event) for event in told))
 
-    with locked(service):
+    with locked(service):  # until all are answered, so that none waited for its end
         answers = asyncio.run(all_at_once())
         assert service.ask("/v1/recommendations?anonymous_id=v").status_code == 200
     assert all(refused(answer, 429, 503) for answer in answers)
     assert {answer.status_code for answer in answers} == {429, 503}
-    assert max(answer.elapsed.total_seconds() for answer in answers) < WITHIN_S
     never_begun = [name for name, answer in zip(names, answers, strict=True) if answer.status_code == 429]
     taken(service, *names[::100], *never_begun[:3])
     assert set(kept(service).values()) == {1}
@@ -137,11 +128,11 @@ def test_while_the_database_is_away_it_is_said_to_be(service: Service) -> None:
             admin.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name])
             answers = [sent(service, "m"), *(service.ask(path) for path in paths)]
             decided = service.send("/v1/decisions", {"customer_id": "ann"})
-            ready = httpx.get(service.address + "/health/ready", timeout=20)
+            health = httpx.get(service.address + "/health/ready", timeout=20)
         finally:
             admin.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
     assert [refused(answer, 503) for answer in [*answers, decided]] == [True] * 5
-    assert ready.status_code == 503
+    assert health.status_code == 503
     taken(service, "m")
     assert [service.ask(path).status_code for path in paths] == [200] * 3
     until(lambda: httpx.get(service.address + "/health/ready").status_code == 200)
